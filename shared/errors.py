@@ -1,0 +1,41 @@
+"""Errors that tell a person where to look and what to do."""
+
+from __future__ import annotations
+
+
+class FtiError(Exception):
+    """A failure that the person who caused it can mend.
+
+    Every message names the place, what was expected there, what was found, and the remedy.
+    """
+
+    def __init__(self, place: str, *, expected: str, found: str, remedy: str = "") -> None:
+        self.place = place
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.place}: expected {self.expected}, found {self.found}."
+        return f"{text} {self.remedy}" if self.remedy else text
+
+
+class SettingsError(FtiError):
+    """An environment variable is unknown or holds a value that it cannot."""
+
+
+class TaskError(FtiError):
+    """A task file does not say what a task file must say."""
+
+
+class InputError(FtiError):
+    """A file of history, an event or a request does not fit its contract."""
+
+
+class StateError(FtiError):
+    """What is stored under FTI_HOME does not allow the step that was asked for."""
+
+
+class ContractError(FtiError):
+    """A model version and the feature store disagree about the features."""

@@ -1,0 +1,54 @@
+"""Events: a mention is published, a label becomes known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from shared.text import MAX_TEXT_CHARS, normalise
+
+MAX_ID_CHARS = 200
+
+
+def _to_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC)
+
+
+def _readable(text: str) -> str:
+    if not normalise(text):
+        raise ValueError("the text holds nothing to read")
+    return text
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^\S(.*\S)?$")]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+
+class Event(BaseModel):
+    """A fact about a mention. Unknown fields are refused, so that a typing error is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    mention_id: Identifier
+
+
+class Mention(Event):
+    """A text about a subject, published by a source. Times are UTC."""
+
+    subject_id: Identifier
+    source_id: Identifier
+    text: Text
+    published_at: Moment
+    language: Annotated[str, Field(min_length=2, max_length=35)] | None = None
+    url: Annotated[str, Field(max_length=2_000)] | None = None
+
+
+class Label(Event):
+    """What a person said that a mention is. A later label for the same mention corrects it."""
+
+    label: Identifier
+    labelled_at: Moment
+    annotator: Identifier = "unknown"

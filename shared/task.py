@@ -1,0 +1,221 @@
+"""A task: one TOML file that says what a deployment is about. Adding a task needs no code."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from shared.errors import TaskError
+from shared.subjects import SourceRules, SubjectRules
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that a text like ``90s``, ``15m``, ``24h`` or ``7d`` tells.
+
+    >>> parse_duration("24h") == timedelta(days=1)
+    True
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("a duration is a whole number and one of s, m, h, d, such as '24h'")
+    return timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+
+
+def _read_duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(_Section):
+    """Which column of a file holds which field. Only the text must be there."""
+
+    text: str
+    mention_id: str | None = None
+    subject_id: str | None = None
+    source_id: str | None = None
+    published_at: str | None = None
+    language: str | None = None
+    url: str | None = None
+    label: str | None = None
+    labelled_at: str | None = None
+    annotator: str | None = None
+
+
+class Replay(_Section):
+    """Simulated arrival times, for texts that carry none: a seeded shuffle over a span of time."""
+
+    seed: int = 0
+    span: Duration = timedelta(days=14)
+    ends: AwareDatetime | None = None
+    """The last simulated arrival; by default the moment of the backfill."""
+
+
+class Input(_Section):
+    """How a file of history becomes mentions and labels."""
+
+    format: Literal["csv", "jsonl", "parquet"]
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    columns: Columns
+    label_delay: Duration = timedelta(hours=1)
+    """How long after its mention a label becomes known, where the file gives no labelled_at."""
+    replay: Replay | None = None
+    max_rejected_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """A backfill stops before it writes when more than this share of the rows is rejected."""
+
+    @model_validator(mode="after")
+    def _times_come_from_somewhere(self) -> Self:
+        if (self.columns.published_at is None) == (self.replay is None):
+            raise ValueError(
+                "give either columns.published_at (the texts have times) "
+                "or a [input.replay] table (arrival times are simulated)"
+            )
+        return self
+
+
+class Window(_Section):
+    """A sliding window and the tile in which it forgets. ``name`` ends up in feature names."""
+
+    name: str
+    length: timedelta
+    tile: timedelta
+
+
+class Activity(_Section):
+    """The sliding windows of the activity features: length = tile."""
+
+    windows: dict[str, Duration] = Field(min_length=1)
+
+    @property
+    def spans(self) -> tuple[Window, ...]:
+        """The windows, shortest first."""
+        made = [
+            Window(name=name, length=parse_duration(name), tile=tile)
+            for name, tile in self.windows.items()
+        ]
+        return tuple(sorted(made, key=lambda window: window.length))
+
+    @property
+    def horizon(self) -> timedelta:
+        """How long a single event can change a feature: the longest window and its tile."""
+        return max(window.length + window.tile for window in self.spans)
+
+    @model_validator(mode="after")
+    def _tiles_divide_their_window(self) -> Self:
+        for window in self.spans:
+            if window.tile <= timedelta(0) or window.length % window.tile:
+                raise ValueError(
+                    f"window {window.name} must be a whole number of tiles of {window.tile}"
+                )
+        return self
+
+
+class Gate(_Section):
+    """What a trained model must show before the alias ``champion`` moves to it."""
+
+    min_gain_over_baseline: float = 0.0
+    """Held-out accuracy above the linear baseline's; the gain must be greater than this."""
+    min_onnx_agreement: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """Share of held-out labels on which the ONNX file must agree with torch."""
+
+
+class Training(_Section):
+    """How the model of the task is trained."""
+
+    base: str
+    """Encoder: a folder, ``package:NAME/FOLDER`` of an installed package, or a hub name."""
+    max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    max_texts: Annotated[int, Field(ge=1)] | None = None
+    """Train on this many of the newest texts; all when not given."""
+    holdout_share: Annotated[float, Field(gt=0, lt=0.9)] = 0.15
+    max_holdout: Annotated[int, Field(ge=1)] = 3_000
+    epochs: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    seed: int = 7
+    gate: Gate = Gate()
+
+
+class Task(_Section):
+    """Everything that makes one deployment differ from another."""
+
+    name: Name
+    description: str = ""
+    labels: Annotated[list[str], Field(min_length=2)]
+    input: Input
+    subjects: SubjectRules = SubjectRules()
+    sources: SourceRules = SourceRules()
+    activity: Activity
+    training: Training
+
+    @model_validator(mode="after")
+    def _labels_make_feature_names(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: each label may stand once only")
+        for label in self.labels:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label):
+                raise ValueError(f"labels: {label!r} must be letters, digits and _ only")
+        return self
+
+
+def load_task(path: Path) -> Task:
+    """Read a task file.
+
+    Raises:
+        TaskError: the file is absent, is no TOML, or does not describe a task; the message names
+            the field.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TaskError(
+            str(path),
+            expected="a task file",
+            found="no such file",
+            remedy="Give --task FILE or set FTI_TASK.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise TaskError(str(path), expected="a TOML document", found=str(error)) from error
+    try:
+        return Task.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise TaskError(
+            f"{path}, {field}",
+            expected=first["msg"][0].lower() + first["msg"][1:],
+            found=repr(first["input"])[:200],
+            remedy="README.md, 'Bring your own data', lists the fields.",
+        ) from error
+
+
+def parse_moment(value: str) -> datetime:
+    """Return the time that an ISO-8601 text tells; raises ValueError without a time zone."""
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone; write it as 2026-01-31T12:00:00Z")
+    return moment
