@@ -20,6 +20,15 @@ class FtiError(Exception):
         text = f"{self.place}: expected {self.expected}, found {self.found}."
         return f"{text} {self.remedy}" if self.remedy else text
 
+    def as_dict(self) -> dict[str, str]:
+        """Return the error as the services answer with it."""
+        return {
+            "place": self.place,
+            "expected": self.expected,
+            "found": self.found,
+            "remedy": self.remedy,
+        }
+
 
 class SettingsError(FtiError):
     """An environment variable is unknown or holds a value that it cannot."""

@@ -18,7 +18,7 @@ def _to_utc(moment: datetime) -> datetime:
 
 def _readable(text: str) -> str:
     if not normalise(text):
-        raise ValueError("the text holds nothing to read")
+        raise ValueError("a text with something to read")
     return text
 
 

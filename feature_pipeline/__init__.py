@@ -1,0 +1,1 @@
+"""Feature pipeline: history in batches and events in a stream become features in Feast."""

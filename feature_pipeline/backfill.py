@@ -1,0 +1,125 @@
+"""Backfill: a file of history runs through the batch path into both sides of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from feature_pipeline.dead_letters import DeadLetters
+from feature_pipeline.eventlog.port import EventLog, not_empty
+from feature_pipeline.handover import Handover
+from feature_pipeline.history import History, read_history
+from feature_pipeline.offline_tables import OfflineTables
+from feature_pipeline.online_views import OnlineViews
+from feature_pipeline.transform import EventTables, empty_states, transform
+from shared.errors import InputError
+from shared.features import MENTION_LABEL, ROLES, activity_view, join_key
+from shared.task import Task
+
+
+class Progress(Protocol):
+    """Shows how far a long step is."""
+
+    def step(
+        self, name: str, total: int | None = None
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Show a step while the context lasts; the function given tells of units done."""
+        ...
+
+
+@dataclass(frozen=True)
+class BackfillReport:
+    """What a backfill did."""
+
+    rows: int
+    mentions: int
+    labels: int
+    duplicates: int
+    rejected: int
+    watermark: datetime
+    first_reasons: list[str]
+    table_rows: dict[str, int] = field(default_factory=dict)
+    online_keys: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Loads history. Interrupted at any point, it is run again: nothing is counted twice.
+
+    The labels are written last: training finds no labelled mention before all else stands.
+    """
+
+    task: Task
+    open_store: Callable[[], tuple[OfflineTables, OnlineViews]]
+    log: EventLog
+    handover: Handover
+    dead_letters: DeadLetters
+    progress: Progress
+
+    def run(self, path: Path, now: datetime) -> BackfillReport:
+        """Load a file of history, all of which is known by ``now``.
+
+        Raises:
+            InputError: the file cannot be read, or more of its rows than the task allows were
+                rejected; nothing is written then.
+            StateError: events have been streamed already, or the store is another task's.
+        """
+        if self.log.size():
+            raise not_empty(self.log.size())
+        with self.progress.step(f"Reading {path.name}"):
+            history = read_history(path, self.task, now)
+        self.dead_letters.forget(f"{path.name}, ")
+        self.dead_letters.add(history.rejected)
+        self._check_rejected(path, history)
+        with self.progress.step("Computing features"):
+            events = EventTables.of(history.mentions, history.labels)
+            states, tables = transform(
+                self.task, empty_states(self.task), dict.fromkeys(ROLES, events), now
+            )
+        with self.progress.step("Opening the feature store"):
+            offline, online = self.open_store()
+        with self.progress.step("Writing the offline store", len(tables) - 1) as wrote:
+            for view, rows in tables.items():
+                if view != MENTION_LABEL:
+                    offline.replace(view, rows, now, self.log.partitions)
+                    wrote(1)
+        online_keys = {}
+        for role in ROLES:
+            view, key = activity_view(role), join_key(role)
+            total = tables[view][key].n_unique()
+            with self.progress.step(f"Writing the latest {view} online", total) as wrote:
+                online_keys[view] = online.write(view, key, tables[view], wrote)
+        self.handover.save(states)
+        self.log.begin_after(now, history.mentions, history.labels)
+        offline.replace(MENTION_LABEL, tables[MENTION_LABEL], now, self.log.partitions)
+        return BackfillReport(
+            rows=history.rows,
+            mentions=len(history.mentions),
+            labels=len(history.labels),
+            duplicates=history.duplicates,
+            rejected=len(history.rejected),
+            watermark=now,
+            first_reasons=[letter.reason for letter in history.rejected[:3]],
+            table_rows={view: rows.height for view, rows in tables.items()},
+            online_keys=online_keys,
+        )
+
+    def _check_rejected(self, path: Path, history: History) -> None:
+        rejected, allowed = len(history.rejected), self.task.input.max_rejected_share
+        if history.rows and not history.mentions:
+            allowed = 0.0
+        if rejected > allowed * history.rows:
+            first = history.rejected[0].reason
+            raise InputError(
+                str(path),
+                expected=f"at most {allowed:.1%} of the rows rejected",
+                found=f"{rejected} of {history.rows}; the first: {first}",
+                remedy="Mend the file or the task file; nothing was written. "
+                "`python -m feature_pipeline dead-letters` shows the rejected rows.",
+            )
+        if not history.mentions:
+            raise InputError(str(path), expected="at least one mention", found="no rows")

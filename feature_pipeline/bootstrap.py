@@ -1,0 +1,98 @@
+"""The composition root: the only place that names the concrete parts of the feature pipeline."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from feature_pipeline.backfill import Backfill, BackfillReport, Progress
+from feature_pipeline.dead_letters import DeadLetters
+from feature_pipeline.eventlog.sqlite import SqliteEventLog
+from feature_pipeline.feature_repository import apply_task
+from feature_pipeline.gateway.app import create_app
+from feature_pipeline.gateway.heartbeat import Heartbeat
+from feature_pipeline.gateway.intake import Intake
+from feature_pipeline.handover import Handover
+from feature_pipeline.offline_tables import OfflineTables
+from feature_pipeline.online_views import OnlineViews
+from feature_pipeline.settings import FeatureSettings
+from feature_pipeline.stream.dataflow import StreamWorker
+from feature_pipeline.stream.sink import FeatureStoreSink
+from shared.feature_store import offline_folder, open_feature_store
+from shared.task import Task, load_task
+
+
+class FeaturePipeline:
+    """The embedded feature pipeline of one task, below one FTI_HOME."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self.settings = settings
+        self.task: Task = load_task(settings.task)
+        self._folder = settings.home / "features"
+
+    def open_log(self) -> SqliteEventLog:
+        """Open the event log."""
+        return SqliteEventLog(self._folder / "log.db", self.settings.features_partitions)
+
+    def open_dead_letters(self) -> DeadLetters:
+        """Open the dead-letter table."""
+        return DeadLetters(self._folder / "dead_letters.db")
+
+    def open_store(self) -> tuple[OfflineTables, OnlineViews]:
+        """Open both sides of the feature store; the task's views stand in it afterwards."""
+        store = open_feature_store(self.settings.home)
+        tables = OfflineTables(offline_folder(self.settings.home))
+        apply_task(self.task, store, tables)
+        return tables, OnlineViews(store)
+
+    def backfill(self, path: Path, now: datetime, progress: Progress) -> BackfillReport:
+        """Load a file of history."""
+        with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
+            backfill = Backfill(
+                task=self.task,
+                open_store=self.open_store,
+                log=log,
+                handover=Handover(self._folder),
+                dead_letters=dead_letters,
+                progress=progress,
+            )
+            return backfill.run(path, now)
+
+    def gateway(self, log: SqliteEventLog, dead_letters: DeadLetters) -> FastAPI:
+        """Return the gateway's application."""
+        return create_app(
+            Intake(self.task, log, dead_letters, self.settings.features_max_batch),
+            log,
+            Heartbeat(log, self.settings.features_heartbeat_seconds),
+            max_body_bytes=self.settings.features_max_body_bytes,
+        )
+
+    def serve(self) -> None:
+        """Run the gateway until SIGTERM or Ctrl-C."""
+        with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
+            uvicorn.run(
+                self.gateway(log, dead_letters),
+                host=self.settings.features_host,
+                port=self.settings.features_port,
+                log_config=None,
+                access_log=False,
+            )
+
+    def stream(self) -> None:
+        """Run the stream worker until SIGTERM or Ctrl-C."""
+        handover = Handover(self._folder)
+        with closing(self.open_log()) as log:
+            StreamWorker(
+                task=self.task,
+                log=log,
+                sink=FeatureStoreSink(self.open_store),
+                initial=lambda partition: handover.load(self.task, partition, log.partitions),
+                recovery=self._folder / "recovery",
+                poll=timedelta(seconds=self.settings.features_poll_seconds),
+                read_limit=self.settings.features_read_limit,
+                epoch=timedelta(seconds=self.settings.features_epoch_seconds),
+            ).run()

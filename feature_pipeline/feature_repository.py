@@ -1,0 +1,142 @@
+"""The task's entities, feature views and feature service, as Feast keeps them in its registry."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from feature_pipeline.offline_tables import OfflineTables
+from feature_pipeline.transform import empty_tables
+from shared.errors import StateError
+from shared.features import (
+    KNOWN_AT,
+    MENTION_LABEL,
+    MENTION_TEXT,
+    ROLES,
+    activity_view,
+    count_columns,
+    feature_service_name,
+    model_columns,
+    share_columns,
+)
+from shared.task import Task
+
+if TYPE_CHECKING:
+    from feast import Entity, FeatureService, FeatureStore, FeatureView, Field
+
+_TASK_TAG = "task"
+
+
+def apply_task(task: Task, store: FeatureStore, tables: OfflineTables) -> None:
+    """Create or update what the task needs in the feature store, and its empty tables.
+
+    Raises:
+        StateError: the store belongs to another task.
+    """
+    _check_same_task(task, store)
+    tables.create_missing(empty_tables(task))
+    views = feature_views(task, tables)
+    store.apply([*entities(), *views, feature_service(task, views)])
+    store.refresh_registry()
+
+
+def entities() -> list[Entity]:
+    """Return what features are about."""
+    from feast import Entity, ValueType
+
+    return [
+        Entity(name=name, join_keys=[f"{name}_id"], value_type=ValueType.STRING)
+        for name in (*ROLES, "mention")
+    ]
+
+
+def feature_views(task: Task, tables: OfflineTables) -> list[FeatureView]:
+    """Return the views of the task; the activity views first, in the order of the roles."""
+    from feast import Field
+    from feast.types import Float64, Int64, String, UnixTimestamp
+
+    activity = [
+        *(Field(name=name, dtype=Int64) for name in count_columns(task)),
+        *(Field(name=name, dtype=Float64) for name in share_columns(task)),
+        *(Field(name=name, dtype=UnixTimestamp) for name in ("first_seen", "last_seen")),
+    ]
+    text = [
+        *(
+            Field(name=name, dtype=String)
+            for name in ("subject_id", "source_id", "text", "fingerprint", "language")
+        ),
+        Field(name="published_at", dtype=UnixTimestamp),
+        *(
+            Field(name=name, dtype=Int64)
+            for name in ("characters", "words", "exclamations", "shouted_words")
+        ),
+    ]
+    label = [
+        Field(name="label", dtype=String),
+        Field(name="labelled_at", dtype=UnixTimestamp),
+        Field(name="annotator", dtype=String),
+    ]
+    # A window forgets a key after its horizon; a row older than twice that says nothing new.
+    ttl = 2 * task.activity.horizon
+    return [
+        *(
+            _view(task, tables, activity_view(role), entity=role, schema=activity, ttl=ttl)
+            for role in ROLES
+        ),
+        _view(task, tables, MENTION_TEXT, entity="mention", schema=text),
+        _view(task, tables, MENTION_LABEL, entity="mention", schema=label),
+    ]
+
+
+def feature_service(task: Task, views: list[FeatureView]) -> FeatureService:
+    """Return what the models of the task read."""
+    from feast import FeatureService
+
+    activity = {activity_view(role) for role in ROLES}
+    return FeatureService(
+        name=feature_service_name(task.name),
+        features=[view[model_columns(task)] for view in views if view.name in activity],
+        tags={_TASK_TAG: task.name},
+    )
+
+
+def _view(
+    task: Task,
+    tables: OfflineTables,
+    name: str,
+    *,
+    entity: str,
+    schema: list[Field],
+    ttl: timedelta = timedelta(0),
+) -> FeatureView:
+    """Return a view on a Delta table. Only activity is read online: one row a subject or source."""
+    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast.data_format import DeltaFormat
+    from feast.types import String
+
+    key = f"{entity}_id"
+    return FeatureView(
+        name=name,
+        entities=[Entity(name=entity, join_keys=[key], value_type=ValueType.STRING)],
+        schema=[Field(name=key, dtype=String), *schema],
+        source=FileSource(
+            name=f"{name}_table",
+            path=str(tables.path(name)),
+            timestamp_field=KNOWN_AT,
+            file_format=DeltaFormat(),
+        ),
+        ttl=ttl,
+        online=entity in ROLES,
+        tags={_TASK_TAG: task.name},
+    )
+
+
+def _check_same_task(task: Task, store: FeatureStore) -> None:
+    found = {view.tags.get(_TASK_TAG) for view in store.list_feature_views()} - {None, task.name}
+    if found:
+        raise StateError(
+            f"feature store, project {store.project}",
+            expected=f"the features of task {task.name!r}",
+            found=f"those of {', '.join(sorted(map(str, found)))!r}",
+            remedy="Each task has its own FTI_HOME.",
+        )

@@ -1,0 +1,1 @@
+"""The gateway: takes mentions and labels over HTTP and appends them to the event log."""

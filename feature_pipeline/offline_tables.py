@@ -1,0 +1,82 @@
+"""The offline side of the feature store: a Delta table for each feature view.
+
+Every commit carries, per log partition, the watermark up to which the table holds all rows (a Delta
+application transaction). Rows up to it that come again after a crash are dropped, however the
+replay is cut into batches, so each row stands in the table once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+
+from feature_pipeline.eventlog.clock import from_micros, to_micros
+from shared.features import KNOWN_AT
+
+
+class OfflineTables:
+    """Delta tables below a folder, one by feature view."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, view: str) -> Path:
+        """Return the folder of a view's table."""
+        return self._folder / view
+
+    def create_missing(self, tables: Mapping[str, pl.DataFrame]) -> None:
+        """Make empty tables of these schemas where there are none."""
+        for view, rows in tables.items():
+            if not DeltaTable.is_deltatable(str(self.path(view))):
+                write_deltalake(str(self.path(view)), rows.clear().to_arrow(), mode="error")
+
+    def replace(self, view: str, rows: pl.DataFrame, watermark: datetime, partitions: int) -> None:
+        """Replace a view's rows, complete up to a watermark in every partition; one commit."""
+        write_deltalake(
+            str(self.path(view)),
+            rows.to_arrow(),
+            mode="overwrite",
+            schema_mode="overwrite",
+            commit_properties=_transactions(dict.fromkeys(range(partitions), watermark)),
+        )
+
+    def append(self, view: str, parts: Mapping[int, tuple[pl.DataFrame, datetime]]) -> int:
+        """Append rows that are new; one commit, or none where nothing is new.
+
+        Args:
+            view: the feature view.
+            parts: per partition, rows and the watermark up to which they are complete.
+
+        Returns:
+            The number of rows written; rows written before are not written again.
+        """
+        table = DeltaTable(str(self.path(view)))
+        fresh = []
+        for partition, (rows, _) in parts.items():
+            version = table.transaction_version(str(partition))
+            if version is not None:
+                rows = rows.filter(pl.col(KNOWN_AT) > from_micros(version))  # noqa: PLW2901
+            fresh.append(rows)
+        added = pl.concat(fresh)
+        if added.is_empty():
+            return 0
+        write_deltalake(
+            table,
+            added.to_arrow(),
+            mode="append",
+            commit_properties=_transactions({key: mark for key, (_, mark) in parts.items()}),
+        )
+        return added.height
+
+
+def _transactions(watermarks: Mapping[int, datetime]) -> CommitProperties:
+    return CommitProperties(
+        app_transactions=[
+            Transaction(str(partition), to_micros(watermark))
+            for partition, watermark in watermarks.items()
+        ]
+    )

@@ -1,0 +1,39 @@
+"""Progress of long steps, on a terminal as bars and elsewhere as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+class RichProgress:
+    """Shows steps on a console; one line per finished step where it is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+        """Show a step while the context lasts; the function given tells of units done."""
+        counted = [MofNCompleteColumn()] if total else []
+        columns = [
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            *counted,
+            TimeElapsedColumn(),
+        ]
+        with Progress(*columns, console=self._console) as bar:
+            task = bar.add_task(name, total=total)
+            yield lambda units: bar.advance(task, units)
+            bar.update(task, total=total or 1, completed=total or 1)

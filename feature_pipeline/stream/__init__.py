@@ -1,0 +1,1 @@
+"""The stream: a Bytewax dataflow from the event log into the feature store."""
