@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class FtiError(Exception):
     """A failure that the person who caused it can mend.
@@ -19,6 +21,15 @@ class FtiError(Exception):
     def __str__(self) -> str:
         text = f"{self.place}: expected {self.expected}, found {self.found}."
         return f"{text} {self.remedy}" if self.remedy else text
+
+    def within(self, place: str) -> Self:
+        """Return the same error, its place seen from further out."""
+        return type(self)(
+            f"{place}, {self.place}",
+            expected=self.expected,
+            found=self.found,
+            remedy=self.remedy,
+        )
 
     def as_dict(self) -> dict[str, str]:
         """Return the error as the services answer with it."""

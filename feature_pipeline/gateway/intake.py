@@ -75,13 +75,7 @@ class Intake:
         statuses = [receipt.status for receipt in receipts]
         for (index, event), receipt in zip(events, receipts, strict=True):
             if receipt.error is not None:
-                error = receipt.error
-                placed = InputError(
-                    f"{kind}[{index}], {error.place}",
-                    expected=error.expected,
-                    found=error.found,
-                    remedy=error.remedy,
-                )
+                placed = receipt.error.within(f"{kind}[{index}]")
                 rejected.append(Rejection(index, event.mention_id, placed))
         self._keep(
             kind,

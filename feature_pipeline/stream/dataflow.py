@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
+from threading import Event
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -45,11 +45,13 @@ class StreamWorker:
     poll: timedelta
     read_limit: int
     epoch: timedelta
+    stop: Event = field(default_factory=Event)
 
     def dataflow(self) -> Dataflow:
         """Return the steps."""
         flow = Dataflow("features")
-        batches = op.input("read_log", flow, LogSource(self.log, self.poll, self.read_limit))
+        source = LogSource(self.log, self.poll, self.read_limit, self.stop)
+        batches = op.input("read_log", flow, source)
         changes = op.stateful_batch(
             "advance", batches, lambda saved: AdvanceLogic(self.task, self.initial, saved)
         )
@@ -57,7 +59,7 @@ class StreamWorker:
         return flow
 
     def run(self) -> None:
-        """Run until SIGTERM or Ctrl-C; what was not saved by then is done again at the next start.
+        """Run until SIGTERM or Ctrl-C; the state is saved then.
 
         Raises:
             StateError: events between the saved position and the log's beginning are gone.
@@ -65,7 +67,8 @@ class StreamWorker:
         if not list(self.recovery.glob("part-*.sqlite3")):
             self.recovery.mkdir(parents=True, exist_ok=True)
             init_db_dir(self.recovery, 1)
-        signal.signal(signal.SIGTERM, _interrupt)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, lambda *_: self.stop.set())
         _log.info("stream worker started", partitions=self.log.partitions)
         try:
             cli_main(
@@ -74,22 +77,15 @@ class StreamWorker:
                 recovery_config=RecoveryConfig(self.recovery),
             )
         except BytewaxRuntimeError as error:
-            # Bytewax wraps what ended the dataflow, an interrupt included.
             cause = _root_cause(error)
             if isinstance(cause, FtiError):
                 raise cause from error
-            if not isinstance(cause, KeyboardInterrupt):
-                raise
-        except KeyboardInterrupt:
-            pass  # it came between two steps
+            raise
         _log.info("stream worker stopped")
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def _root_cause(error: BaseException) -> BaseException:
+    """Return what ended the dataflow, which Bytewax wraps."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

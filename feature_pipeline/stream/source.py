@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -18,14 +19,10 @@ _IDLE_STEP = timedelta(seconds=1)
 class LogPartition(StatefulSourcePartition[KeyedBatch, int]):
     """Follows one partition; its snapshot is the position of the last entry that it emitted."""
 
-    def __init__(
-        self, log: EventLog, partition: int, position: int, poll: timedelta, limit: int
-    ) -> None:
-        self._log = log
+    def __init__(self, source: LogSource, partition: int, position: int) -> None:
+        self._source = source
         self._partition = partition
         self._position = position
-        self._poll = poll
-        self._limit = limit
         self._watermark = datetime(1970, 1, 1, tzinfo=UTC)
         self._next_awake: datetime | None = None
 
@@ -33,11 +30,15 @@ class LogPartition(StatefulSourcePartition[KeyedBatch, int]):
         """Return what is new: entries, or only the time that has passed.
 
         Raises:
+            StopIteration: the worker was told to stop.
             StateError: the entries after the position have been trimmed from the log.
         """
-        batch = self._log.read(self._partition, self._position, self._limit)
-        full = len(batch.entries) == self._limit
-        self._next_awake = None if full else datetime.now(UTC) + self._poll
+        source = self._source
+        if source.stop.is_set():
+            raise StopIteration  # Bytewax ends the epoch and saves the state
+        batch = source.log.read(self._partition, self._position, source.limit)
+        full = len(batch.entries) == source.limit
+        self._next_awake = None if full else datetime.now(UTC) + source.poll
         if not batch.entries and batch.watermark < self._watermark + _IDLE_STEP:
             return []
         self._position = batch.position
@@ -54,17 +55,18 @@ class LogPartition(StatefulSourcePartition[KeyedBatch, int]):
 
 
 class LogSource(FixedPartitionedSource[KeyedBatch, int]):
-    """All partitions of an event log."""
+    """All partitions of an event log, until ``stop`` is set."""
 
-    def __init__(self, log: EventLog, poll: timedelta, limit: int) -> None:
-        self._log = log
-        self._poll = poll
-        self._limit = limit
+    def __init__(self, log: EventLog, poll: timedelta, limit: int, stop: Event) -> None:
+        self.log = log
+        self.poll = poll
+        self.limit = limit
+        self.stop = stop
 
     def list_parts(self) -> list[str]:
         """Return the partitions."""
-        return [str(partition) for partition in range(self._log.partitions)]
+        return [str(partition) for partition in range(self.log.partitions)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> LogPartition:  # noqa: ARG002 - Bytewax's signature
         """Follow a partition from the beginning, or from where the last run's state left off."""
-        return LogPartition(self._log, int(for_part), resume_state or 0, self._poll, self._limit)
+        return LogPartition(self, int(for_part), resume_state or 0)
