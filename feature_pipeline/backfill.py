@@ -60,8 +60,13 @@ class Backfill:
     dead_letters: DeadLetters
     progress: Progress
 
-    def run(self, path: Path, now: datetime) -> BackfillReport:
+    def run(self, path: Path, now: datetime, hold_back: int = 0) -> BackfillReport:
         """Load a file of history, all of which is known by ``now``.
+
+        Args:
+            path: the file.
+            now: the moment up to which time has passed afterwards.
+            hold_back: leave out so many of the newest mentions, to be posted as events later.
 
         Raises:
             InputError: the file cannot be read, or more of its rows than the task allows were
@@ -71,7 +76,7 @@ class Backfill:
         if self.log.size():
             raise not_empty(self.log.size())
         with self.progress.step(f"Reading {path.name}"):
-            history = read_history(path, self.task, now)
+            history = read_history(path, self.task, now).without_newest(hold_back)
         self.dead_letters.forget(f"{path.name}, ")
         self.dead_letters.add(history.rejected)
         self._check_rejected(path, history)

@@ -49,7 +49,9 @@ class FeaturePipeline:
         apply_task(self.task, store, tables)
         return tables, OnlineViews(store)
 
-    def backfill(self, path: Path, now: datetime, progress: Progress) -> BackfillReport:
+    def backfill(
+        self, path: Path, now: datetime, progress: Progress, hold_back: int = 0
+    ) -> BackfillReport:
         """Load a file of history."""
         with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
             backfill = Backfill(
@@ -60,7 +62,7 @@ class FeaturePipeline:
                 dead_letters=dead_letters,
                 progress=progress,
             )
-            return backfill.run(path, now)
+            return backfill.run(path, now, hold_back)
 
     def gateway(self, log: SqliteEventLog, dead_letters: DeadLetters) -> FastAPI:
         """Return the gateway's application."""

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _backfill(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     now = options.now or datetime.now(UTC)
-    report = pipeline.backfill(options.input, now, RichProgress(console))
+    report = pipeline.backfill(options.input, now, RichProgress(console), options.hold_back)
     _show(console, pipeline, report)
 
 
@@ -111,11 +111,24 @@ def _parser() -> argparse.ArgumentParser:
     backfill.add_argument(
         "--now", type=_moment, help="the moment by which all of it is known (default: now)"
     )
+    backfill.add_argument(
+        "--hold-back",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out the newest N mentions, to post them as events later",
+    )
     commands.add_parser("serve", parents=[task], help="take mentions and labels over HTTP")
     commands.add_parser("stream", parents=[task], help="turn posted events into features")
     letters = commands.add_parser("dead-letters", parents=[task], help="show what was rejected")
-    letters.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    letters.add_argument("--limit", type=_count, default=20, help="how many (default: 20)")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+    return int(text)
 
 
 def _moment(text: str) -> datetime:

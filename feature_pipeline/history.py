@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,19 @@ class History:
     def rows(self) -> int:
         """The number of rows that were read."""
         return len(self.mentions) + len(self.rejected) + self.duplicates
+
+    def newest(self, count: int) -> History:
+        """Return the newest mentions with their labels, and nothing else."""
+        return self._of(self.mentions[len(self.mentions) - count :])
+
+    def without_newest(self, count: int) -> History:
+        """Return everything but the newest mentions and their labels."""
+        rest = self._of(self.mentions[: len(self.mentions) - count])
+        return replace(rest, rejected=self.rejected, duplicates=self.duplicates)
+
+    def _of(self, mentions: list[KnownMention]) -> History:
+        ids = {known.mention.mention_id for known in mentions}
+        return History(mentions, [known for known in self.labels if known.label.mention_id in ids])
 
 
 def read_history(path: Path, task: Task, now: datetime) -> History:

@@ -1,0 +1,41 @@
+# Everything runs in a virtual environment that `make venv` makes; `make help` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+RUN := $(VENV)/bin/python -m
+TASK ?=
+INPUT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo serve test lint unit clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.complete ## make the virtual environment with pinned dependencies
+
+$(VENV)/.complete: constraints.txt $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r requirements/dev.txt -c constraints.txt
+	$(PIP) install --no-deps -r requirements/sample.txt
+	touch $@
+
+demo: venv ## run the whole loop; TASK=file INPUT=file for your own texts
+	$(RUN) demo $(if $(TASK),--task $(TASK)) $(if $(INPUT),--input $(INPUT))
+
+serve: venv ## run the three services until Ctrl-C
+	$(RUN) deploy.embedded
+
+test: lint unit ## types, lint, import contracts and all tests
+
+lint: venv
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+unit: venv
+	$(RUN) pytest
+
+clean: ## remove the virtual environment and the embedded state
+	rm -rf $(VENV) .fti
