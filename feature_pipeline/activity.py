@@ -202,10 +202,11 @@ def _running_sums(totals: pl.DataFrame, due: pl.DataFrame, counts: list[str]) ->
                 pl.col(name).cum_sum().over("key") + pl.col(f"{name}_before").fill_null(0)
                 for name in counts
             ),
-            first_seen=pl.col("first_seen_before").fill_null(pl.col("seen").min().over("key")),
+            first_seen=pl.coalesce(
+                "first_seen_before", pl.col("seen").cum_min().forward_fill().over("key")
+            ),
             last_seen=pl.coalesce(
-                pl.col("seen").cum_max().over("key").forward_fill().over("key"),
-                pl.col("last_seen_before"),
+                pl.col("seen").cum_max().forward_fill().over("key"), "last_seen_before"
             ),
         )
         .select("key", "at", *counts, "first_seen", "last_seen")

@@ -27,14 +27,13 @@ class Admission:
         Raises:
             InputError: a field is absent, unknown, of a wrong type or out of range.
         """
-        given = _as_mapping(place, fields)
+        given = {
+            name: value for name, value in _as_mapping(place, fields).items() if value is not None
+        }
         text = given.get("text")
-        if isinstance(text, str):
-            given = {
-                "subject_id": self._task.subjects.resolve(text),
-                "source_id": self._task.sources.resolve(text),
-                **{name: value for name, value in given.items() if value is not None},
-            }
+        read_off = text if isinstance(text, str) else ""
+        given.setdefault("subject_id", self._task.subjects.resolve(read_off))
+        given.setdefault("source_id", self._task.sources.resolve(read_off))
         return _validated(Mention, place, given)
 
     def label(self, place: str, fields: object) -> Label:

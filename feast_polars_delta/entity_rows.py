@@ -1,0 +1,100 @@
+"""The rows that features are asked for: an entity dataframe as Polars, with its moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
+
+from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.source_table import as_moment
+
+PLACE = "entity dataframe"
+
+
+@dataclass(frozen=True)
+class EntityRows:
+    """An entity dataframe: its columns in order, times in UTC."""
+
+    frame: pl.DataFrame
+    timestamp: str
+    """The column that tells the time as of which a row asks."""
+    earliest: datetime | None
+    """In UTC, as is ``latest``; None when no row has a time."""
+    latest: datetime | None
+
+    def key_type(self, column: str) -> pl.DataType:
+        """Return the type of a join key; Null if it has no values, since pandas then invents one.
+
+        Raises:
+            OfflineStoreError: there is no such column.
+        """
+        if column not in self.frame.columns:
+            raise OfflineStoreError(
+                PLACE,
+                column=column,
+                expected="a column of that name, as a join key",
+                found=f"only {', '.join(map(repr, self.frame.columns))}",
+            )
+        values = self.frame[column]
+        return pl.Null() if values.null_count() == len(values) else values.dtype
+
+    @property
+    def moment(self) -> pl.Expr:
+        """The times of the rows in UTC microseconds."""
+        dtype = self.frame.schema[self.timestamp]
+        if not isinstance(dtype, pl.Datetime):
+            raise TypeError(f"read_entity_rows left {self.timestamp!r} as {dtype}")
+        return as_moment(self.timestamp, dtype)
+
+
+def read_entity_rows(entity_df: object) -> EntityRows:
+    """Take over a pandas entity dataframe.
+
+    The column of times is found as Feast's own stores find it. Naive times are UTC, others are
+    converted; a missing one stays missing, and its row matches nothing.
+
+    Raises:
+        OfflineStoreError: it is no pandas dataframe, or a column has no single type.
+        EntityTimestampInferenceException: Feast finds no column of times, or several.
+    """
+    if not isinstance(entity_df, pd.DataFrame):
+        raise OfflineStoreError(
+            PLACE, expected="a pandas DataFrame", found=type(entity_df).__name__
+        )
+    if not entity_df.columns.is_unique:
+        twice = entity_df.columns[entity_df.columns.duplicated()][0]
+        raise OfflineStoreError(
+            PLACE, column=str(twice), expected="each column once", found="it more than once"
+        )
+    timestamp = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
+    columns = {
+        str(name): _times(values) if name == timestamp else _values(values)
+        for name, values in entity_df.items()
+    }
+    frame = pl.DataFrame(columns)
+    rows = EntityRows(frame, timestamp, earliest=None, latest=None)
+    bounds = frame.select(low=rows.moment.min(), high=rows.moment.max()).row(0)
+    return EntityRows(frame, timestamp, earliest=bounds[0], latest=bounds[1])
+
+
+def _times(values: pd.Series) -> pl.Series:
+    try:
+        return pl.from_pandas(pd.to_datetime(values, utc=True))
+    except (ValueError, TypeError) as error:
+        raise OfflineStoreError(
+            PLACE, column=str(values.name), expected="times", found=str(error)
+        ) from error
+
+
+def _values(values: pd.Series) -> pl.Series:
+    try:
+        return pl.from_pandas(values)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise OfflineStoreError(
+            PLACE, column=str(values.name), expected="values of one type", found=str(error)
+        ) from error
