@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 
 import polars as pl
 
+from shared.events import EARLIEST
 from shared.features import KNOWN_AT, count_columns
 from shared.task import Task, Window
 
@@ -41,8 +42,6 @@ EVENT_SCHEMA = pl.Schema(
 )
 """Events of one role. ``label`` is null for a mention. A label that corrects an earlier one of the
 same mention names it and when it was known; mentions are unique by then (see ``eventlog``)."""
-
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class ActivityState:
                 schema={"key": pl.String(), **counts, "first_seen": MOMENT, "last_seen": MOMENT}
             ),
             pending=pl.DataFrame(schema={"at": MOMENT, "key": pl.String(), **counts}),
-            watermark=_BEGINNING,
+            watermark=EARLIEST,
         )
 
     def of_keys(self, keys: pl.Series) -> ActivityState:

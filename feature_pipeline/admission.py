@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from shared.errors import InputError
 from shared.events import Event, Label, Mention
 from shared.task import Task
+from shared.validation import first_error
 
 E = TypeVar("E", bound=Event)
-_SHOWN_CHARS = 80
 
 
 class Admission:
@@ -62,23 +62,5 @@ def _validated(kind: type[E], place: str, fields: Mapping[str, object]) -> E:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{place}, {field}",
-            expected=_expectation(first["msg"]),
-            found="nothing" if first["type"] == "missing" else shown(first["input"]),
-        ) from error
-
-
-def _expectation(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input should be ")
-
-
-def shown(value: object) -> str:
-    """Return a value as an error message shows it: cut, so that a huge one does not fill logs."""
-    text = repr(value)
-    if len(text) <= _SHOWN_CHARS:
-        return text
-    size = f", {len(value)} characters" if isinstance(value, str) else ""
-    return f"{text[:_SHOWN_CHARS]}… ({type(value).__name__}{size})"
+        field, expected, found = first_error(error)
+        raise InputError(f"{place}, {field}", expected=expected, found=found) from error

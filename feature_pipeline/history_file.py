@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from feature_pipeline.admission import shown
 from shared.errors import InputError
 from shared.task import Input
+from shared.validation import shown
 
 _MAX_RECORD_LINES = 200
 """A quote that is never closed must not swallow the rest of a file."""
@@ -33,7 +35,7 @@ class Row:
 
 
 def read_rows(path: Path, rules: Input) -> list[Row]:
-    """Return the rows of a CSV, JSON Lines or Parquet file.
+    """Return the rows of a CSV, JSON Lines or Parquet file; the first two may be gzipped.
 
     Raises:
         InputError: the file is absent, is not in the encoding or format that the task file says,
@@ -46,7 +48,7 @@ def read_rows(path: Path, rules: Input) -> list[Row]:
     if rules.format == "parquet":
         return list(_parquet_rows(path, rules))
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors=rules.encoding_errors)
+        text = _content(path).decode("utf-8-sig", errors=rules.encoding_errors)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}, byte {error.start}",
@@ -59,6 +61,15 @@ def read_rows(path: Path, rules: Input) -> list[Row]:
     rows = list(_json_rows(path, text))
     _check_columns(path, {name for row in rows for name in row.fields or ()}, rules)
     return rows
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(str(path), expected="a gzip file", found=str(error)) from None
 
 
 def _csv_rows(path: Path, text: str, rules: Input) -> Iterator[Row]:

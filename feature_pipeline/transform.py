@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from feature_pipeline.records import (
     mention_table,
     role_events,
 )
+from shared.events import EARLIEST
 from shared.features import MENTION_LABEL, MENTION_TEXT, ROLES, Role, activity_view, join_key
 from shared.task import Task
 
@@ -72,5 +73,4 @@ def transform(
 def empty_tables(task: Task) -> Tables:
     """Return every feature view's table without rows: its schema."""
     nothing = EventTables.of([], [])
-    beginning = datetime(1970, 1, 1, tzinfo=UTC)
-    return transform(task, empty_states(task), dict.fromkeys(ROLES, nothing), beginning)[1]
+    return transform(task, empty_states(task), dict.fromkeys(ROLES, nothing), EARLIEST)[1]

@@ -12,7 +12,13 @@ from shared.text import MAX_TEXT_CHARS, normalise
 MAX_ID_CHARS = 200
 
 
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time begins after it: logs and features count from here."""
+
+
 def _to_utc(moment: datetime) -> datetime:
+    if moment <= EARLIEST:
+        raise ValueError(f"a moment after {EARLIEST:%Y-%m-%d}")
     return moment.astimezone(UTC)
 
 

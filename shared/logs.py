@@ -21,9 +21,18 @@ def configure_logs(
     """
     human = log_format == "human" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if human else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if human
+        else structlog.processors.JSONRenderer()
     )
+
+    def name_service(
+        _: object, __: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        return {"service": service, **event}
+
     shared: list[structlog.typing.Processor] = [
+        name_service,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -52,7 +61,7 @@ def configure_logs(
     # These tell of every request or statement; the services log their own.
     for chatty in ("httpx", "alembic", "uvicorn.access", "sqlalchemy"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(service=service)
+    logging.captureWarnings(capture=True)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

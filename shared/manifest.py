@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.errors import ContractError
 from shared.subjects import SourceRules, SubjectRules
+from shared.validation import first_error
 
 MANIFEST_FILE = "manifest.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -75,9 +76,9 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         if len(self.golden.logits) != len(self.labels):
-            raise ValueError("golden.logits: one value per label is needed")
+            raise ValueError("one value per label in golden.logits")
         if "fp32" not in self.variants:
-            raise ValueError("variants: fp32 is missing")
+            raise ValueError("fp32 among the variants")
         return self
 
 
@@ -94,12 +95,8 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise ContractError(str(folder), expected=f"a file {MANIFEST_FILE}", found="none") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ContractError(
-            f"{path}, {'.'.join(str(part) for part in first['loc'])}",
-            expected=first["msg"],
-            found=repr(first["input"])[:200],
-        ) from error
+        field, expected, found = first_error(error)
+        raise ContractError(f"{path}, {field}", expected=expected, found=found) from error
     wanted = {variant.file: variant.sha256 for variant in manifest.variants.values()}
     for name, sha256 in {**wanted, TOKENIZER_FILE: manifest.tokenizer_sha256}.items():
         check_sha256(folder / name, sha256)

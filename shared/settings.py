@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from shared.errors import SettingsError
+from shared.validation import first_error
 
 PREFIX = "FTI_"
 SERVICE_PREFIXES = ("FTI_FEATURES_", "FTI_TRAINING_", "FTI_INFERENCE_")
@@ -72,10 +73,7 @@ def load_settings(kind: type[S], environment: Mapping[str, str] | None = None) -
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0]) if first["loc"] else "settings"
+        field, expected, found = first_error(error)
         raise SettingsError(
-            f"environment variable {PREFIX}{field.upper()}",
-            expected=first["msg"][0].lower() + first["msg"][1:],
-            found=repr(first["input"])[:200],
+            f"environment variable {PREFIX}{field.upper()}", expected=expected, found=found
         ) from error

@@ -20,6 +20,7 @@ from pydantic import (
 
 from shared.errors import TaskError
 from shared.subjects import SourceRules, SubjectRules
+from shared.validation import first_error
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -89,8 +90,8 @@ class Input(_Section):
     def _times_come_from_somewhere(self) -> Self:
         if (self.columns.published_at is None) == (self.replay is None):
             raise ValueError(
-                "give either columns.published_at (the texts have times) "
-                "or a [input.replay] table (arrival times are simulated)"
+                "either columns.published_at (the texts have times) "
+                "or a table [input.replay] (arrival times are simulated)"
             )
         return self
 
@@ -127,7 +128,7 @@ class Activity(_Section):
         for window in self.spans:
             if window.tile <= timedelta(0) or window.length % window.tile:
                 raise ValueError(
-                    f"window {window.name} must be a whole number of tiles of {window.tile}"
+                    f"a whole number of tiles of {window.tile} in window {window.name}"
                 )
         return self
 
@@ -175,10 +176,10 @@ class Task(_Section):
     @model_validator(mode="after")
     def _labels_make_feature_names(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels: each label may stand once only")
+            raise ValueError("labels that differ")
         for label in self.labels:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label):
-                raise ValueError(f"labels: {label!r} must be letters, digits and _ only")
+                raise ValueError(f"labels of letters, digits and _, unlike {label!r}")
         return self
 
 
@@ -203,12 +204,11 @@ def load_task(path: Path) -> Task:
     try:
         return Task.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        field, expected, found = first_error(error)
         raise TaskError(
-            f"{path}, {field}",
-            expected=first["msg"][0].lower() + first["msg"][1:],
-            found=repr(first["input"])[:200],
+            f"{path}, {field}" if field else str(path),
+            expected=expected,
+            found=found,
             remedy="README.md, 'Bring your own data', lists the fields.",
         ) from error
 

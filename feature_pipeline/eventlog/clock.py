@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from shared.events import EARLIEST
+
 Clock = Callable[[], datetime]
 """Tells the time in UTC. Logs take theirs as an argument; tests give one that they can turn."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -19,9 +20,9 @@ def utc_now() -> datetime:
 
 def to_micros(moment: datetime) -> int:
     """Return whole microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - EARLIEST) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
     """Return the moment that so many microseconds since 1970 tell."""
-    return _EPOCH + micros * _MICROSECOND
+    return EARLIEST + micros * _MICROSECOND

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from feature_pipeline.eventlog.clock import Clock, utc_now
 from feature_pipeline.eventlog.identity import settle
 from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, routes, trimmed
 from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
-from shared.events import Label, Mention
+from shared.events import EARLIEST, Label, Mention
 
 
 class MemoryEventLog:
@@ -22,7 +22,7 @@ class MemoryEventLog:
         self._trimmed = [0] * partitions
         self._keys: dict[str, tuple[str, str]] = {}
         self._labels: dict[str, tuple[str, datetime]] = {}
-        self._latest = datetime(1970, 1, 1, tzinfo=UTC)
+        self._latest = EARLIEST
 
     def append(self, events: Sequence[Mention | Label]) -> list[Receipt]:
         """See ``EventLog``."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from feature_pipeline.admission import Admission, shown
+from feature_pipeline.admission import Admission
 from feature_pipeline.dead_letters import DeadLetter, DeadLetters
 from feature_pipeline.eventlog.port import EventLog
 from shared.errors import InputError
 from shared.events import Label, Mention
 from shared.task import Task
+from shared.validation import shown
 
 Kind = Literal["mentions", "labels"]
 

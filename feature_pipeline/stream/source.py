@@ -9,6 +9,7 @@ from threading import Event
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from feature_pipeline.eventlog.port import EventLog, LogBatch
+from shared.events import EARLIEST
 
 KeyedBatch = tuple[str, LogBatch]
 
@@ -23,7 +24,7 @@ class LogPartition(StatefulSourcePartition[KeyedBatch, int]):
         self._source = source
         self._partition = partition
         self._position = position
-        self._watermark = datetime(1970, 1, 1, tzinfo=UTC)
+        self._watermark = EARLIEST
         self._next_awake: datetime | None = None
 
     def next_batch(self) -> Iterable[KeyedBatch]:

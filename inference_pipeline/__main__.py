@@ -1,0 +1,7 @@
+"""``python -m inference_pipeline``."""
+
+import sys
+
+from inference_pipeline.cli import main
+
+sys.exit(main())

@@ -1,0 +1,152 @@
+"""Failures as HTTP answers: the right status and one shape. Tracebacks stay in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from inference_pipeline.api.schemas import (
+    MANY,
+    ONE,
+    ErrorAnswer,
+    ErrorDetail,
+    MentionToPredict,
+)
+from inference_pipeline.watcher import NoChampionError
+from shared.errors import FtiError, InputError
+
+_SHOWN_CHARS = 80
+
+
+class RequestError(HTTPException):
+    """A request that is refused before its content is looked at."""
+
+    def __init__(self, status: int, error: FtiError) -> None:
+        super().__init__(status, detail=str(error))
+        self.error = error
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every failure of an app its answer."""
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_request: Request, exc: RequestValidationError) -> JSONResponse:
+        if isinstance(exc.body, bytes):
+            return _answer(415, _no_json())
+        return _answer(422, _from_validation(exc.errors()[0]))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, exc: HTTPException) -> JSONResponse:
+        headers = dict(exc.headers or {})
+        return _answer(exc.status_code, _from_http(request, exc), headers)
+
+    @app.exception_handler(InputError)
+    async def _(_request: Request, exc: InputError) -> JSONResponse:
+        return _answer(422, exc)
+
+    @app.exception_handler(NoChampionError)
+    async def _(_request: Request, exc: NoChampionError) -> JSONResponse:
+        return _answer(503, exc)
+
+    @app.exception_handler(Exception)
+    async def _(_request: Request, _exc: Exception) -> JSONResponse:
+        return _answer(500, _internal())
+
+
+def _answer(status: int, error: FtiError, headers: dict[str, str] | None = None) -> JSONResponse:
+    body = ErrorAnswer(error=ErrorDetail.of(error))
+    return JSONResponse(body.model_dump(), status_code=status, headers=headers)
+
+
+def _from_http(request: Request, exc: HTTPException) -> FtiError:
+    if isinstance(exc, RequestError):
+        return exc.error
+    if exc.status_code == HTTPStatus.NOT_FOUND:
+        return InputError(
+            request.url.path,
+            expected="a path of this service",
+            found="an unknown one",
+            remedy="GET /openapi.json lists them.",
+        )
+    if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (exc.headers or {}).get("Allow", "another one")
+        return InputError(request.url.path, expected=f"method {allowed}", found=request.method)
+    # What is left is FastAPI's own 400: bytes that are no text, or nesting without end.
+    return InputError("body", expected="a JSON object", found="bytes that cannot be read as one")
+
+
+def _from_validation(error: dict[str, Any]) -> FtiError:
+    loc = list(error["loc"])[1:]
+    match error["type"]:
+        case "json_invalid":
+            return InputError(
+                f"body, character {error['loc'][-1]}",
+                expected="JSON",
+                found=f"what is none ({error['ctx']['error']})",
+            )
+        case "missing" if not loc:
+            return InputError("body", expected="a JSON object", found="nothing")
+        case "union_tag_not_found":
+            return InputError(
+                "body",
+                expected="an object with the field text, or with the field mentions",
+                found=_shown(error["input"]),
+            )
+        case "extra_forbidden":
+            return InputError(
+                _place(loc),
+                expected=f"the fields {', '.join(MentionToPredict.model_fields)}, "
+                "or the field mentions alone",
+                found="a field of another name",
+            )
+        case kind:
+            return InputError(
+                _place(loc),
+                expected=_expectation(error["msg"]),
+                found="nothing" if kind == "missing" else _shown(error["input"]),
+            )
+
+
+def _place(loc: Sequence[str | int]) -> str:
+    """Return a pydantic location as people write it, such as ``mentions[3].text``."""
+    parts = loc[1:] if loc and loc[0] in {ONE, MANY} else loc
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.removeprefix(".") or "body"
+
+
+def _expectation(message: str) -> str:
+    text = message.removeprefix("Input should be ")
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it: cut, so that a huge one does not come back whole."""
+    text = repr(value)
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    size = f", {len(value)} characters" if isinstance(value, str) else ""
+    return f"{text[:_SHOWN_CHARS]}… ({type(value).__name__}{size})"
+
+
+def _no_json() -> FtiError:
+    return InputError(
+        "header Content-Type",
+        expected="application/json",
+        found="another type, or none",
+        remedy="Send the body with -H 'Content-Type: application/json'.",
+    )
+
+
+def _internal() -> FtiError:
+    return FtiError(
+        "inference pipeline",
+        expected="an answer",
+        found="a fault of the server",
+        remedy="The server's log tells more.",
+    )

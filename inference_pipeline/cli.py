@@ -1,0 +1,75 @@
+"""The command line: ``python -m inference_pipeline serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from inference_pipeline.settings import InferenceSettings
+from shared.errors import FtiError
+from shared.logs import configure_logs
+from shared.settings import load_settings
+
+_DRAIN_SECONDS = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the process's exit status."""
+    given = _parser().parse_args(arguments)
+    try:
+        _serve(_settings(given))
+    except FtiError as error:
+        print(f"inference_pipeline: {error}", file=sys.stderr)  # noqa: T201 - a command's message
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference_pipeline",
+        description="Serve the champion of a task over HTTP, with its online features joined.",
+        epilog="Settings come from FTI_… environment variables; an unknown one stops the start.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="answer POST /v1/predict until SIGTERM or Ctrl-C",
+        description="Answer POST /v1/predict with the version that the alias champion names. "
+        "A new champion is picked up while serving; without one, /readyz says what is missing.",
+    )
+    serve.add_argument("--host", help="address to listen on (FTI_INFERENCE_HOST, 127.0.0.1)")
+    serve.add_argument("--port", help="port to listen on (FTI_INFERENCE_PORT, 8000)")
+    return parser
+
+
+def _settings(given: argparse.Namespace) -> InferenceSettings:
+    """Return the settings; what stands on the command line goes before the environment."""
+    flags = {"FTI_INFERENCE_HOST": given.host, "FTI_INFERENCE_PORT": given.port}
+    chosen = {name: value for name, value in flags.items() if value is not None}
+    return load_settings(InferenceSettings, {**os.environ, **chosen})
+
+
+def _serve(settings: InferenceSettings) -> None:
+    import uvicorn
+
+    from inference_pipeline.bootstrap import build_app
+
+    configure_logs("inference", log_format=settings.log_format, level=settings.log_level)
+    # Uvicorn drains on SIGTERM and then raises it again, for the handler that stood before.
+    signal.signal(signal.SIGTERM, _exit)
+    uvicorn.run(
+        build_app(settings),
+        host=settings.inference_host,
+        port=settings.inference_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)

@@ -1,0 +1,49 @@
+"""What pydantic found, in the words of our errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+_SHOWN_CHARS = 80
+
+
+def first_error(error: ValidationError) -> tuple[str, str, str]:
+    """Return the field, what was expected there and what was found, of the first thing wrong."""
+    details = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in details["loc"])
+    return field, expectation(details), found(details)
+
+
+def expectation(details: Mapping[str, Any]) -> str:
+    """Return what should have stood where a pydantic error is.
+
+    >>> expectation({"type": "string_type", "msg": "Input should be a valid string"})
+    'a valid string'
+    """
+    if details["type"] == "missing":
+        return "a value"
+    if details["type"] == "extra_forbidden":
+        return "no field of this name"
+    text = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return text[:1].lower() + text[1:]
+
+
+def found(details: Mapping[str, Any]) -> str:
+    """Return what stood where a pydantic error is."""
+    return "nothing" if details["type"] == "missing" else shown(details["input"])
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: cut, so that a huge one does not fill logs.
+
+    >>> shown("a" * 200).endswith("… (str, 200 characters)")
+    True
+    """
+    text = repr(value)
+    if len(text) <= _SHOWN_CHARS:
+        return text
+    size = f", {len(value)} characters" if isinstance(value, str) else ""
+    return f"{text[:_SHOWN_CHARS]}… ({type(value).__name__}{size})"

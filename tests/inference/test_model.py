@@ -1,0 +1,101 @@
+"""A version in memory answers as its files say, or is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference_pipeline.model import load_model
+from shared.errors import ContractError
+from shared.feature_store import FeatureService
+from shared.manifest import MANIFEST_FILE, TOKENIZER_FILE, sha256_of
+from tests.inference.tiny_model import LABELS, TinyModel
+
+
+@pytest.fixture
+def folder(tmp_path: Path, feature_service: FeatureService) -> Path:
+    """The files of a sound version."""
+    return TinyModel(bias=0.5).write(tmp_path / "version", feature_service)
+
+
+def change_manifest(folder: Path, **changes: object) -> None:
+    """Replace fields of a manifest."""
+    path = folder / MANIFEST_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_batch_gives_what_each_text_gives_alone(folder: Path) -> None:
+    """Padding to the longest text of a batch changes no answer, and rows keep their order."""
+    model = load_model(folder)
+    features = np.array([[1, 2, 3, 4], [np.nan, 1, 0, 0], [0, 0, 0, 0]], np.float32)
+    texts = ["good", "bad late bad flight", "great flight"]
+    together = model.logits(texts, features)
+    for row, text in enumerate(texts):
+        wanted = TinyModel(bias=0.5).logits(text.split(), list(features[row]))
+        np.testing.assert_allclose(together[row], wanted, rtol=1e-6)
+
+
+def test_probabilities_are_the_softmax_of_the_logits(folder: Path) -> None:
+    """Rows sum to one and keep the order of the logits."""
+    model = load_model(folder)
+    found = model.predict(["great good bad"], model.no_features(1))
+    exponents = np.exp(model.logits(["great good bad"], model.no_features(1)))
+    assert found.shape == (1, len(LABELS))
+    np.testing.assert_allclose(found, exponents / exponents.sum(), rtol=1e-5)
+
+
+def test_a_long_text_is_cut(folder: Path) -> None:
+    """Words after the manifest's max_length are not read."""
+    model = load_model(folder)
+    missing = model.no_features(1)
+    cut = model.logits(["late " * 8], missing)
+    np.testing.assert_array_equal(model.logits(["late " * 8 + "great " * 50], missing), cut)
+
+
+def test_a_changed_file_is_refused(folder: Path) -> None:
+    """A byte more in the ONNX file is found by its hash."""
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ContractError, match="SHA-256"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"), [("model.onnx", "an ONNX model"), (TOKENIZER_FILE, "a tokenizer")]
+)
+def test_a_file_that_is_no_model_is_refused(folder: Path, file: str, expected: str) -> None:
+    """Files with the right hash and the wrong content are told by name."""
+    (folder / file).write_text("not what it should be")
+    sha256 = sha256_of(folder / file)
+    if file == TOKENIZER_FILE:
+        change_manifest(folder, tokenizer_sha256=sha256)
+    else:
+        variants = json.loads((folder / MANIFEST_FILE).read_text())["variants"]
+        variants["fp32"]["sha256"] = sha256
+        change_manifest(folder, variants=variants)
+    with pytest.raises(ContractError, match=rf"{file}.*{expected}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("error", [0.5, float("nan")], ids=["too far", "not a number"])
+def test_another_golden_answer_is_refused(
+    tmp_path: Path, feature_service: FeatureService, error: float
+) -> None:
+    """A version that does not answer its golden input as when it was made must not serve."""
+    if np.isnan(error):
+        folder = TinyModel(bias=error).write(tmp_path / "nan", feature_service)
+        change_manifest(folder, golden={"text": "late flight", "logits": [2, 2, 0]})
+    else:
+        folder = TinyModel(golden_error=error).write(tmp_path / "far", feature_service)
+    with pytest.raises(ContractError, match="golden input"):
+        load_model(folder)
+
+
+def test_a_graph_of_another_width_is_refused(folder: Path) -> None:
+    """The ONNX file must take as many features as the manifest lists."""
+    change_manifest(folder, features=["subject_activity__mentions_24h"])
+    with pytest.raises(ContractError, match=r"1 columns.*found 4"):
+        load_model(folder)

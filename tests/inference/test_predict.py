@@ -1,0 +1,148 @@
+"""Predictions over HTTP: answers, bad input, limits, and a feature store that is down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from inference_pipeline.bootstrap import assemble
+from inference_pipeline.features import InMemoryFeatureReader
+from inference_pipeline.registry import MlflowRegistry
+from inference_pipeline.settings import InferenceSettings
+from shared.feature_store import FeatureService
+from shared.model_registry import tracking_uri
+from tests.inference.conftest import metric, ready, running
+from tests.inference.registry_files import MODEL, Publisher
+from tests.inference.test_join import BrokenReader
+from tests.inference.tiny_model import LABELS, Floats, TinyModel
+
+
+@pytest.fixture
+def client(app: FastAPI, publisher: Publisher) -> Iterator[httpx.Client]:
+    """A client of a server with version 1 in service."""
+    version = publisher.publish(TinyModel())
+    with running(app) as client:
+        ready(client, version)
+        yield client
+
+
+def softmax(logits: Floats) -> dict[str, float]:
+    """Return the probabilities of the labels."""
+    exponents = np.exp(logits - logits.max())
+    return dict(zip(LABELS, (exponents / exponents.sum()).tolist(), strict=True))
+
+
+def test_one_text(client: httpx.Client) -> None:
+    """A text alone gets a label, probabilities, its subject and source, and the version."""
+    answer = client.post("/v1/predict", json={"text": "RT @ann: @united bad flight"})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["model"] == {"name": MODEL, "version": "1"}
+    (prediction,) = body["predictions"]
+    assert prediction["label"] == "neutral"
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+    assert (prediction["subject_id"], prediction["source_id"]) == ("united", "ann")
+    missing = {"status": "missing", "age_seconds": None}
+    assert prediction["features"] == {"subject_activity": missing, "source_activity": missing}
+    assert prediction["degraded"] is False
+
+
+def test_features_reach_the_model(client: httpx.Client, reader: InMemoryFeatureReader) -> None:
+    """Present features change the answer as the model says, and their age is told."""
+    written = datetime.now(UTC) - timedelta(minutes=10)
+    reader.put("subject_activity", "apple", written, {"mentions_24h": 8, "share_positive_24h": 0.5})
+    (prediction,) = client.post(
+        "/v1/predict", json={"text": "late flight", "subject_id": "apple", "source_id": "x"}
+    ).json()["predictions"]
+    wanted = softmax(TinyModel().logits(["late", "flight"], [8, 0.5]))
+    assert prediction["probabilities"] == pytest.approx(wanted, rel=1e-4)
+    state = prediction["features"]["subject_activity"]
+    assert state["status"] == "present"
+    assert 600 <= state["age_seconds"] < 660
+
+
+def test_stale_features_do_not_reach_the_model(
+    client: httpx.Client, reader: InMemoryFeatureReader
+) -> None:
+    """A row past its ttl is told as stale and counts as missing."""
+    written = datetime.now(UTC) - timedelta(hours=3)
+    reader.put("subject_activity", "apple", written, {"mentions_24h": 8, "share_positive_24h": 0.5})
+    (prediction,) = client.post(
+        "/v1/predict", json={"text": "late flight", "subject_id": "apple"}
+    ).json()["predictions"]
+    assert prediction["features"]["subject_activity"]["status"] == "stale"
+    wanted = softmax(TinyModel().logits(["late", "flight"], []))
+    assert prediction["probabilities"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_many_mentions_keep_their_order(client: httpx.Client) -> None:
+    """A batch is answered item by item in its order."""
+    texts = ["bad", "great", "flight"]
+    body = {"mentions": [{"text": text, "subject_id": text} for text in texts]}
+    predictions = client.post("/v1/predict", json=body).json()["predictions"]
+    assert [prediction["label"] for prediction in predictions] == [*LABELS[::2], "neutral"]
+    assert [prediction["subject_id"] for prediction in predictions] == texts
+
+
+def test_the_text_is_normalised_as_at_ingestion(client: httpx.Client) -> None:
+    """Entities and white space are folded before the model reads the text."""
+    messy, clean = (
+        client.post("/v1/predict", json={"text": text}).json()["predictions"][0]["probabilities"]
+        for text in ("great\t\n flight\u0000 &amp;", "great flight &")
+    )
+    assert messy == clean
+
+
+def test_model_tells_what_serves(client: httpx.Client, feature_service: FeatureService) -> None:
+    """GET /v1/model names the version, its features and how good it was."""
+    body = client.get("/v1/model").json()
+    assert datetime.now(UTC) - datetime.fromisoformat(body.pop("loaded_at")) < timedelta(minutes=1)
+    assert body == {
+        "name": MODEL,
+        "version": "1",
+        "alias": "champion",
+        "labels": LABELS,
+        "feature_service": {"name": feature_service.name, "hash": feature_service.hash},
+        "metrics": {"accuracy": 0.75},
+    }
+
+
+def test_requests_are_measured_by_route(client: httpx.Client) -> None:
+    """Metrics count by the route's template and status; what clients invent shares one series."""
+    client.post("/v1/predict", json={"text": "good"})
+    client.post("/v1/predict", json={"text": ""})
+    client.get("/a")
+    client.get("/b")
+    client.delete("/v1/predict")
+    requests = "fti_inference_requests_total"
+    route = 'method="POST",route="/v1/predict"'
+    assert metric(client, f'{requests}{{{route},status="200"}}') == 1
+    assert metric(client, f'{requests}{{{route},status="422"}}') == 1
+    assert metric(client, f'{requests}{{method="any",route="unknown",status="404"}}') == 2
+    assert metric(client, f'{requests}{{method="any",route="/v1/predict",status="405"}}') == 1
+    info = f'fti_inference_model_info{{name="{MODEL}",version="1"}}'
+    assert metric(client, info) == 1
+
+
+def test_a_store_that_is_down_degrades_the_answer(
+    settings: InferenceSettings, publisher: Publisher, feature_service: FeatureService
+) -> None:
+    """The answer comes anyway, says so, and is the model's answer without features."""
+    version = publisher.publish(TinyModel())
+    registry = MlflowRegistry(tracking_uri(settings.home), cache=settings.home / "cache")
+    app = assemble(settings, registry=registry, reader=BrokenReader(feature_service))
+    with running(app) as client:
+        ready(client, version)
+        answer = client.post("/v1/predict", json={"text": "late flight"})
+        (prediction,) = answer.json()["predictions"]
+        assert prediction["degraded"] is True
+        unavailable = {"status": "unavailable", "age_seconds": None}
+        assert prediction["features"] == dict.fromkeys(feature_service.ttl, unavailable)
+        wanted = softmax(TinyModel().logits(["late", "flight"], []))
+        assert prediction["probabilities"] == pytest.approx(wanted, rel=1e-4)
+        assert metric(client, "fti_inference_degraded_answers_total") == 1

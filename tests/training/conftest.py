@@ -1,0 +1,38 @@
+"""Fixtures of the training tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.training.sample import fill_feature_store, sample_mentions, texts_and_labels
+from tests.training.tiny_encoder import make_tiny_encoder
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+MENTIONS = 120
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny encoder that knows the sample's words."""
+    return make_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts_and_labels(200)[0])
+
+
+@pytest.fixture(scope="session")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose feature store holds labelled mentions. Only read it, or train into it."""
+    home = tmp_path_factory.mktemp("home")
+    fill_feature_store(home, *sample_mentions(MENTIONS))
+    return home
+
+
+@pytest.fixture(scope="session")
+def filled_store(filled_home: Path) -> FeatureStore:
+    """The feature store of the filled home."""
+    from shared.feature_store import open_feature_store
+
+    return open_feature_store(filled_home)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from shared.errors import StateError
+from shared.model_registry import artifact_root, tracking_uri
+from training_pipeline.gate import Verdict
+from training_pipeline.registry import Candidate, MlflowRegistry
+
+PASSED, FAILED = Verdict(reasons=()), Verdict(reasons=("too bad",))
+FILES = ["manifest.json", "model.onnx", "repro.json", "tokenizer.json"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of one registry: making its tables takes seconds."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> MlflowClient:
+    """A client of the registry."""
+    return MlflowClient(tracking_uri=tracking_uri(home))
+
+
+@pytest.fixture
+def registry(home: Path) -> MlflowRegistry:
+    """The registry under test."""
+    return MlflowRegistry(tracking_uri(home), artifact_root(home))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a version; what is in them does not matter here."""
+    folder = tmp_path / "version"
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text(name)
+    return folder
+
+
+def candidate(name: str, folder: Path, verdict: Verdict) -> Candidate:
+    """Return a candidate with this verdict."""
+    return Candidate(
+        name=name,
+        folder=folder,
+        feature_hash="f" * 64,
+        verdict=verdict,
+        reason="a test",
+        started_at=1_767_225_600.0,
+        params={"epochs": 1, "base": "tiny"},
+        metrics={"accuracy": 0.75},
+        losses=[0.7] * 1_500,
+        reproduction={"seed": 7},
+    )
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Return the aliases of a registered model."""
+    return {k: str(v) for k, v in client.get_registered_model(name).aliases.items()}
+
+
+def test_aliases_follow_the_gate(
+    registry: MlflowRegistry, client: MlflowClient, folder: Path
+) -> None:
+    """Champion moves to versions that pass, previous to the one before; a failure moves none."""
+    seen = []
+    for verdict in (FAILED, PASSED, PASSED, FAILED):
+        registry.register(candidate("aliased", folder, verdict))
+        seen.append(aliases(client, "aliased"))
+    assert seen == [
+        {},
+        {"champion": "2"},
+        {"champion": "3", "previous": "2"},
+        {"champion": "3", "previous": "2"},
+    ]
+
+
+def test_a_version_is_fetched_by_name(
+    registry: MlflowRegistry, home: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Name and version are enough to download the flat folder of files."""
+    made = registry.register(candidate("fetched", folder, PASSED))
+    mlflow.set_tracking_uri(tracking_uri(home))
+    for name in (made.version, "champion"):
+        uri = f"models:/fetched@{name}" if name == "champion" else f"models:/fetched/{name}"
+        target = tmp_path / name
+        target.mkdir()
+        fetched = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(target)))
+        assert sorted(file.name for file in fetched.iterdir()) == FILES
+        assert (fetched / "model.onnx").read_text() == "model.onnx"
+
+
+def test_a_run_remembers_how_it_came_about(
+    registry: MlflowRegistry, client: MlflowClient, folder: Path, home: Path
+) -> None:
+    """Parameters, metrics, every step's loss, the verdict and the tags can be read again."""
+    made = registry.register(candidate("remembered", folder, FAILED))
+    run = client.get_run(made.run_id)
+    assert run.data.params == {"epochs": "1", "base": "tiny"}
+    assert run.data.metrics["accuracy"] == 0.75
+    assert len(client.get_metric_history(made.run_id, "loss")) == 1_500
+    assert run.info.status == "FINISHED"
+    assert run.info.artifact_uri.startswith(artifact_root(home))
+    verdict = Path(client.download_artifacts(made.run_id, "gate.json"))
+    assert json.loads(verdict.read_text()) == {"passed": False, "reasons": ["too bad"]}
+    version = client.get_model_version("remembered", made.version)
+    assert version.tags == {"gate": "failed", "feature_hash": "f" * 64}
+    assert version.run_id == made.run_id
+
+
+def test_an_interrupted_registration_leaves_no_version(
+    registry: MlflowRegistry,
+    client: MlflowClient,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C while files are logged ends the run as killed, and no version appears."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        registry.register(candidate("interrupted", folder, PASSED))
+    experiment = client.get_experiment_by_name("interrupted")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "KILLED"
+    assert client.search_model_versions("name = 'interrupted'") == []
+
+
+def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
+    """A database that is none gives an error that says so, not one of the library's."""
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.db").write_text("this is no database, but text of some length")
+    broken = MlflowRegistry(tracking_uri(tmp_path), artifact_root(tmp_path))
+    with pytest.raises(StateError, match="model registry: expected to take the trained model"):
+        broken.register(candidate("broken", folder, PASSED))

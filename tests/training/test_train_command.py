@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.manifest import read_manifest
+from shared.model_registry import artifact_root, tracking_uri
+from tests.training.conftest import MENTIONS
+from tests.training.sample import MAX_LENGTH, sample_task, task_text
+from training_pipeline.bootstrap import training_pipeline
+from training_pipeline.cli import build_parser
+from training_pipeline.cli import train as train_once
+from training_pipeline.encoder import load_tokenizer
+from training_pipeline.onnx_model import OnnxModel
+from training_pipeline.progress import STAGES, Silent
+from training_pipeline.registry import Candidate, MlflowRegistry, Registered
+from training_pipeline.settings import TrainingSettings
+
+
+def train(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with this home."""
+    environment = {**os.environ, "FTI_HOME": str(home)}
+    command = [sys.executable, "-m", "training_pipeline", "train", *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_passes(filled_home: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """A passing run exits 0, tells its progress in order, and leaves result and version."""
+    (tmp_path / "task.toml").write_text(task_text(tiny_encoder))
+    options = ["--task", str(tmp_path / "task.toml"), "--result", str(tmp_path / "result.json")]
+    done = train(filled_home, *options, "--progress", "json", "--reason", "first")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert list(dict.fromkeys(line["stage"] for line in lines)) == list(STAGES)
+    progress = [line["progress"] for line in lines]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1.0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["gate"] == {"passed": True, "reasons": []}
+    assert result["rows"] == {"labelled": MENTIONS, "folded": 0, "train": 90, "holdout": 30}
+    assert not list((filled_home / "training" / "making").iterdir())
+
+
+class KeepsTheFolder:
+    """A registry that looks at a candidate's folder while it is there."""
+
+    def __init__(self, home: Path, copy: Path) -> None:
+        self._registry = MlflowRegistry(tracking_uri(home), artifact_root(home))
+        self._copy = copy
+
+    def register(self, candidate: Candidate) -> Registered:
+        """Copy the folder, then register."""
+        for file in candidate.folder.iterdir():
+            (self._copy / file.name).write_bytes(file.read_bytes())
+        return self._registry.register(candidate)
+
+
+def test_a_run_that_fails_its_gate(
+    filled_home: Path, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed gate exits 3 and says why in words; the version is kept for people to look at."""
+    (tmp_path / "task.toml").write_text(task_text(tiny_encoder, min_gain=0.9))
+    options = build_parser().parse_args(["train", "--task", str(tmp_path / "task.toml")])
+    assert train_once(options, TrainingSettings(home=filled_home)) == 3
+    told = capsys.readouterr().out
+    assert "Gate failed: the champion stays." in told
+    assert "gain over baseline: wanted more than 0.9000" in told
+
+
+def test_the_package_is_what_serving_needs(
+    filled_home: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """The files of a version fit their manifest, and the golden input has its known answer."""
+    task = sample_task(tiny_encoder)
+    making, copy = tmp_path / "making", tmp_path / "copy"
+    making.mkdir()
+    copy.mkdir()
+    pipeline = training_pipeline(TrainingSettings(home=filled_home))
+    pipeline = type(pipeline)(pipeline.source, KeepsTheFolder(filled_home, copy))
+    result = pipeline.run(task, folder=making, progress=Silent(), reason="a test")
+    manifest = read_manifest(copy)
+    assert manifest.labels == task.labels
+    assert manifest.features == [
+        f"{view}__{name}"
+        for view in ("subject_activity", "source_activity")
+        for name in ("mentions_24h", "share_negative_24h")
+    ]
+    model = OnnxModel(
+        copy / "model.onnx",
+        load_tokenizer(tiny_encoder, MAX_LENGTH),
+        max_length=manifest.max_length,
+    )
+    unknown = np.full((1, 4), np.nan, dtype=np.float32)
+    logits = model.logits([manifest.golden.text], unknown)[0]
+    np.testing.assert_allclose(logits, manifest.golden.logits, atol=manifest.golden.tolerance)
+    record = json.loads((copy / "repro.json").read_text())
+    assert record["dataset"]["sha256"] == result.dataset_sha256
+    assert record["task"]["training"]["max_length"] == MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--task", "no/such.toml"], 1, "expected a task file, found no such file"),
+        (["--no-such-option"], 2, "unrecognized arguments"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(
+    options: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    """A wrong file exits 1, a wrong option 2, each with one plain message on stderr."""
+    done = train(tmp_path, *options)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""The training pipeline: labelled mentions from the feature store in, gated model versions out."""

@@ -1,0 +1,69 @@
+"""The composition root: the only place that names which store, registry and queue are used."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from shared.settings import PREFIX
+from training_pipeline.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from training_pipeline.pipeline import TrainingPipeline
+
+
+def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
+    """Return the pipeline of the embedded mode: Feast and MLflow under FTI_HOME."""
+    # Read when mlflow is imported: nothing here reports to its makers.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+    from shared.feature_store import open_feature_store
+    from shared.model_registry import artifact_root, tracking_uri
+    from training_pipeline.dataset import FeastDataset
+    from training_pipeline.pipeline import TrainingPipeline
+    from training_pipeline.registry import MlflowRegistry
+
+    return TrainingPipeline(
+        source=FeastDataset(open_feature_store(settings.home)),
+        registry=MlflowRegistry(tracking_uri(settings.home), artifact_root(settings.home)),
+    )
+
+
+def training_app(settings: TrainingSettings) -> FastAPI:
+    """Return the service of the embedded mode: runs in SQLite, executed by child processes.
+
+    Raises:
+        TaskError: the configured task cannot be read.
+    """
+    from shared.task import load_task
+    from training_pipeline.app import create_app
+    from training_pipeline.child import TrainingChild
+    from training_pipeline.metrics import ServiceMetrics
+    from training_pipeline.readiness import Readiness
+    from training_pipeline.runs_sqlite import SqliteRunStore
+    from training_pipeline.worker import Worker
+
+    task_file = settings.task.absolute()
+    task = load_task(task_file)
+    store = SqliteRunStore(settings.training_home / "runs.db")
+    metrics = ServiceMetrics(store)
+    worker = Worker(
+        store,
+        TrainingChild(task_file, child_environment(settings)),
+        settings.training_home / "logs",
+        metrics.run_finished,
+    )
+    return create_app(
+        task_name=task.name,
+        store=store,
+        worker=worker,
+        metrics=metrics,
+        readiness=Readiness(store, worker, task_file, task.name),
+    )
+
+
+def child_environment(settings: TrainingSettings) -> dict[str, str]:
+    """Return this process's environment, with the settings that a child must share."""
+    return {**os.environ, f"{PREFIX}HOME": str(settings.home), f"{PREFIX}LOG_FORMAT": "json"}

@@ -1,0 +1,77 @@
+"""Errors over HTTP: always the same four parts, and never the inside of the service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.errors import FtiError
+from shared.logs import get_logger
+from training_pipeline.problem import Problem
+
+_log = get_logger(__name__)
+
+
+class RequestError(FtiError):
+    """A request that the service refuses, with the HTTP status that says so."""
+
+    def __init__(
+        self, status: int, place: str, *, expected: str, found: str, remedy: str = ""
+    ) -> None:
+        super().__init__(place, expected=expected, found=found, remedy=remedy)
+        self.status = status
+
+
+def problem_response(
+    status: int, problem: Problem, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return the answer that tells of a problem."""
+    return JSONResponse({"error": problem.model_dump()}, status_code=status, headers=headers)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Give every failure of a request the same shape."""
+
+    @app.exception_handler(RequestError)
+    async def refused(request: Request, error: RequestError) -> JSONResponse:  # noqa: ARG001 - Starlette's
+        return problem_response(error.status, Problem.of(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001 - Starlette's
+        return problem_response(422, _of_validation(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        problem = Problem(
+            place=f"{request.method} {request.url.path}",
+            expected="a path and a method of this service",
+            found=error.detail,
+            remedy="/docs lists them.",
+        )
+        return problem_response(error.status_code, problem, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("request failed", path=request.url.path, exc_info=error)
+        problem = Problem(
+            place=f"{request.method} {request.url.path}",
+            expected="an answer",
+            found="a fault in the service",
+            remedy="The log of the service tells more.",
+        )
+        return problem_response(500, problem)
+
+
+def _of_validation(errors: Sequence[Any]) -> Problem:
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return Problem(place="body", expected="JSON", found="something else")
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"])
+    found = "nothing" if first["type"] == "missing" else repr(first["input"])[:200]
+    return Problem(place=place, expected=message[0].lower() + message[1:], found=found)

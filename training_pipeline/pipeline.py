@@ -1,0 +1,157 @@
+"""The training pipeline: from labelled mentions to a gated model version."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from shared.task import Task
+from training_pipeline.baseline import baseline_labels
+from training_pipeline.dataset import Dataset
+from training_pipeline.encoder import load_tokenizer, resolve_base
+from training_pipeline.evaluate import Parity, Scores, evaluate, score
+from training_pipeline.export import export
+from training_pipeline.fit import fit
+from training_pipeline.gate import Measured, judge
+from training_pipeline.model import weight_hash
+from training_pipeline.package import complete_package
+from training_pipeline.progress import TrainingProgress
+from training_pipeline.registry import Candidate, ModelRegistry
+from training_pipeline.reproduction import reproduction_record
+from training_pipeline.result import GateResult, RowCounts, TrainResult
+from training_pipeline.split import Split, split
+
+
+class DatasetSource(Protocol):
+    """Where labelled mentions come from."""
+
+    def read(self, task: Task) -> Dataset:
+        """Return all labelled mentions of a task."""
+
+
+class TrainingPipeline:
+    """Trains a task: load, split, baseline, fit, export, evaluate, gate, register."""
+
+    def __init__(self, source: DatasetSource, registry: ModelRegistry) -> None:
+        self.source = source
+        self.registry = registry
+
+    def run(
+        self, task: Task, *, folder: Path, progress: TrainingProgress, reason: str
+    ) -> TrainResult:
+        """Train once.
+
+        Args:
+            task: what to train for.
+            folder: an empty folder, in which the files of the version are made.
+            progress: hears of every stage.
+            reason: why the run was asked for; kept with the version.
+
+        Raises:
+            FtiError: the task, the data or the registry does not allow it.
+        """
+        started_at = time.time()
+        training, labels = task.training, task.labels
+        base = resolve_base(training.base)
+        tokenizer = load_tokenizer(base, training.max_length)
+
+        progress.stage("load")
+        dataset = self.source.read(task)
+
+        progress.stage("split")
+        parts = split(dataset.rows, training, labels)
+
+        progress.stage("baseline")
+        linear = score(baseline_labels(parts.train, parts.holdout), parts.holdout.labels, labels)
+
+        progress.stage("fit")
+        fitted = fit(parts.train, task, base=base, tokenizer=tokenizer, progress=progress)
+
+        progress.stage("export")
+        exported = export(fitted.model, tokenizer, folder, max_length=training.max_length)
+
+        progress.stage("evaluate")
+        scores, parity = evaluate(exported, fitted.model, parts.holdout, labels)
+
+        progress.stage("gate")
+        measured = Measured(scores.accuracy, linear.accuracy, parity.label_agreement)
+        verdict = judge(training.gate, measured)
+
+        progress.stage("register")
+        rows = row_counts(dataset, parts)
+        metrics = measurements(scores, linear, parity)
+        record = reproduction_record(
+            task, dataset, rows, base=base, weight_sha256=weight_hash(fitted.model)
+        )
+        complete_package(
+            exported,
+            task=task,
+            dataset=dataset,
+            parity=parity,
+            golden_text=str(parts.holdout.texts[-1]),
+            metrics=metrics,
+            reproduction=record,
+        )
+        registered = self.registry.register(
+            Candidate(
+                name=task.name,
+                folder=folder,
+                feature_hash=dataset.service.hash,
+                verdict=verdict,
+                reason=reason,
+                started_at=started_at,
+                params=parameters(task, dataset, rows),
+                metrics=metrics,
+                losses=fitted.losses,
+                reproduction=record,
+            )
+        )
+        progress.step(1, 1)
+        return TrainResult(
+            run_id=registered.run_id,
+            version=registered.version,
+            gate=GateResult(passed=verdict.passed, reasons=list(verdict.reasons)),
+            metrics=metrics,
+            rows=rows,
+            dataset_sha256=dataset.sha256,
+        )
+
+
+def measurements(scores: Scores, linear: Scores, parity: Parity) -> dict[str, float]:
+    """Return what was measured on held-out rows, by the name it is logged under."""
+    recall = {f"recall_{label}": value for label, value in scores.recall.items()}
+    baseline_recall = {f"baseline_recall_{k}": value for k, value in linear.recall.items()}
+    return {
+        "accuracy": scores.accuracy,
+        "macro_f1": scores.macro_f1,
+        **recall,
+        "baseline_accuracy": linear.accuracy,
+        "baseline_macro_f1": linear.macro_f1,
+        **baseline_recall,
+        "onnx_agreement": parity.label_agreement,
+        "onnx_max_logit_difference": parity.max_logit_difference,
+    }
+
+
+def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, object]:
+    """Return what a person filters runs by: the training section, rows and data."""
+    gate = task.training.gate.model_dump()
+    return {
+        **task.training.model_dump(exclude={"gate"}),
+        **{f"gate_{name}": value for name, value in gate.items()},
+        **rows.model_dump(),
+        **{f"version_{view}": version for view, version in dataset.versions.items()},
+        "dataset_sha256": dataset.sha256,
+    }
+
+
+def row_counts(dataset: Dataset, parts: Split) -> RowCounts:
+    """Return how many labelled mentions went where."""
+    return RowCounts(
+        labelled=len(dataset.rows),
+        folded=parts.folded,
+        train=len(parts.train),
+        holdout=len(parts.holdout),
+    )

@@ -1,0 +1,35 @@
+"""The routes for those who watch the service: life, readiness, metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from training_pipeline.metrics import ServiceMetrics
+from training_pipeline.readiness import Readiness
+
+
+def probe_routes(metrics: ServiceMetrics, readiness: Readiness) -> APIRouter:
+    """Return the routes. Those that read files are plain functions, and so run in threads."""
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Say that the process lives."""
+        return {"status": "alive"}
+
+    @router.get("/readyz")
+    def readyz() -> JSONResponse:
+        """Say whether runs are taken and executed, and if not, why."""
+        reasons = readiness.reasons_against()
+        return JSONResponse(
+            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+        )
+
+    @router.get("/metrics")
+    def exposition() -> Response:
+        """Return metrics for Prometheus."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,40 @@
+"""The result of a training run, as people and programs read it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GateResult(_Part):
+    """The gate's verdict."""
+
+    passed: bool
+    reasons: list[str]
+    """One per failed rule."""
+
+
+class RowCounts(_Part):
+    """How many labelled mentions went where."""
+
+    labelled: int
+    folded: int
+    """Left out as near-copies of earlier ones."""
+    train: int
+    holdout: int
+
+
+class TrainResult(_Part):
+    """What a training run came to."""
+
+    run_id: str
+    """Of the registry's run."""
+    version: str
+    """The registered model version."""
+    gate: GateResult
+    metrics: dict[str, float]
+    rows: RowCounts
+    dataset_sha256: str

@@ -1,0 +1,22 @@
+"""Settings of the training pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.settings import Settings
+
+
+class TrainingSettings(Settings):
+    """What the training pipeline reads from the environment, such as ``FTI_TRAINING_PORT``."""
+
+    training_host: str = "127.0.0.1"
+    training_port: Annotated[int, Field(ge=1, le=65_535)] = 8002
+
+    @property
+    def training_home(self) -> Path:
+        """The folder of requested runs, their logs and files in the making."""
+        return self.home / "training"
