@@ -20,6 +20,7 @@ from demo.load import SteadyLoad
 from demo.proof import Outcome, Proof, require
 from demo.system import System
 from feature_pipeline.history import History, read_history
+from shared.text import normalise
 
 _SHOWN_TEXTS = 3
 _BATCH = 100
@@ -234,7 +235,7 @@ class Loop:
         states = ", ".join(
             f"{view} {state['status']}" for view, state in prediction["features"].items()
         )
-        self._print(f"  {prediction['label']:>10} {chance:4.0%}  {text[:90]!r}")
+        self._print(f"  {prediction['label']:>10} {chance:4.0%}  {normalise(text)[:90]!r}")
         self._print(f"{'':>18}subject {prediction['subject_id']}; {states}")
 
     def _say(self, text: str) -> None:

@@ -86,7 +86,8 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
         return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas()
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas()
+        return frame
 
     def persist(
         self,

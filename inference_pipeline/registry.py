@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import ContractError, StateError
 from shared.manifest import CHAMPION, read_manifest
+from shared.model_registry import quiet_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,9 +63,7 @@ class MlflowRegistry:
         """
         # Read by mlflow when it is imported: logs take the way of all others here, a server shows
         # no progress bars, and nobody outside is told what it does.
-        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        quiet_mlflow()
         self._uri = uri
         self._cache = cache
 

@@ -59,7 +59,7 @@ def configure_logs(
     root.handlers = [handler]
     root.setLevel(level.upper())
     # These tell of every request or statement; the services log their own.
-    for chatty in ("httpx", "alembic", "uvicorn.access", "sqlalchemy"):
+    for chatty in ("httpx", "alembic", "mlflow", "uvicorn.access", "sqlalchemy"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -15,3 +16,13 @@ def tracking_uri(home: Path) -> str:
 def artifact_root(home: Path) -> str:
     """Return the folder in which MLflow keeps artefacts under FTI_HOME, as an address."""
     return (home / "mlflow" / "artifacts").as_uri()
+
+
+def quiet_mlflow() -> None:
+    """Switch off MLflow's telemetry, progress bars and own log format, unless somebody chose.
+
+    MLflow reads these when it is imported, so this comes before.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")

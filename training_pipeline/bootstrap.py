@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from shared.model_registry import artifact_root, quiet_mlflow, tracking_uri
 from shared.settings import PREFIX
 from training_pipeline.settings import TrainingSettings
 
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
 
 def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
     """Return the pipeline of the embedded mode: Feast and MLflow under FTI_HOME."""
-    # Read when mlflow is imported: nothing here reports to its makers.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    quiet_mlflow()
 
     from shared.feature_store import open_feature_store
-    from shared.model_registry import artifact_root, tracking_uri
     from training_pipeline.dataset import FeastDataset
     from training_pipeline.pipeline import TrainingPipeline
     from training_pipeline.registry import MlflowRegistry

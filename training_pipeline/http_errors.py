@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from shared.errors import FtiError
 from shared.logs import get_logger
+from shared.validation import expectation, found
 from training_pipeline.problem import Problem
 
 _log = get_logger(__name__)
@@ -72,6 +73,4 @@ def _of_validation(errors: Sequence[Any]) -> Problem:
     if first["type"] == "json_invalid":
         return Problem(place="body", expected="JSON", found="something else")
     place = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"])
-    found = "nothing" if first["type"] == "missing" else repr(first["input"])[:200]
-    return Problem(place=place, expected=message[0].lower() + message[1:], found=found)
+    return Problem(place=place, expected=expectation(first), found=found(first))

@@ -20,8 +20,7 @@ from inference_pipeline.api.schemas import (
 )
 from inference_pipeline.watcher import NoChampionError
 from shared.errors import FtiError, InputError
-
-_SHOWN_CHARS = 80
+from shared.validation import expectation, found, shown
 
 
 class RequestError(HTTPException):
@@ -96,7 +95,7 @@ def _from_validation(error: dict[str, Any]) -> FtiError:
             return InputError(
                 "body",
                 expected="an object with the field text, or with the field mentions",
-                found=_shown(error["input"]),
+                found=shown(error["input"]),
             )
         case "extra_forbidden":
             return InputError(
@@ -105,11 +104,11 @@ def _from_validation(error: dict[str, Any]) -> FtiError:
                 "or the field mentions alone",
                 found="a field of another name",
             )
-        case kind:
+        case _:
             return InputError(
                 _place(loc),
-                expected=_expectation(error["msg"]),
-                found="nothing" if kind == "missing" else _shown(error["input"]),
+                expected=expectation(error),
+                found=found(error),
             )
 
 
@@ -118,20 +117,6 @@ def _place(loc: Sequence[str | int]) -> str:
     parts = loc[1:] if loc and loc[0] in {ONE, MANY} else loc
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "body"
-
-
-def _expectation(message: str) -> str:
-    text = message.removeprefix("Input should be ")
-    return text[:1].lower() + text[1:]
-
-
-def _shown(value: object) -> str:
-    """Return a value as an error shows it: cut, so that a huge one does not come back whole."""
-    text = repr(value)
-    if len(text) <= _SHOWN_CHARS:
-        return text
-    size = f", {len(value)} characters" if isinstance(value, str) else ""
-    return f"{text[:_SHOWN_CHARS]}… ({type(value).__name__}{size})"
 
 
 def _no_json() -> FtiError:

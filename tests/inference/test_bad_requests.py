@@ -49,7 +49,7 @@ BAD = [
     ({"text": 5}, "text", "a valid string"),
     ({"text": None}, "text", "a valid string"),
     ({"text": "\ud800"}, "text", "a valid string"),
-    ({}, "text", "field required"),
+    ({}, "text", "a value"),
     ({"text": "good", "subject_id": ""}, "subject_id", "at least 1 character"),
     ({"text": "good", "source_id": 7}, "source_id", "a valid string"),
     ({"text": "good", "subjectid": "x"}, "subjectid", "the fields text, subject_id, source_id"),
@@ -58,7 +58,7 @@ BAD = [
     ({"mentions": {"text": "good"}}, "mentions", "a valid list"),
     ({"mentions": [{"text": "good"}] * 65}, "mentions", "at most 64 items"),
     ({"mentions": [{"text": "good"}, {"text": " "}]}, "mentions[1].text", "something to read"),
-    ({"mentions": [{"text": "good"}, {"txt": "b"}]}, "mentions[1].text", "field required"),
+    ({"mentions": [{"text": "good"}, {"txt": "b"}]}, "mentions[1].text", "a value"),
     ({"mentions": ["good"]}, "mentions[0]", "a valid dictionary"),
     (["good"], "body", "an object with the field text"),
 ]

@@ -59,7 +59,7 @@ def test_a_run_without_data_fails_with_the_remedy(service: Service) -> None:
         ({}, 422, "body.reason", "nothing"),
         ({"reason": "  "}, 422, "body.reason", "match pattern"),
         ({"reason": 7}, 422, "body.reason", "string"),
-        ({"reason": "x", "epochs": 3}, 422, "body.epochs", "not permitted"),
+        ({"reason": "x", "epochs": 3}, 422, "body.epochs", "no field of this name"),
         ({"reason": "x", "idempotency_key": ""}, 422, "body.idempotency_key", "at least 1"),
         ({"reason": "x" * 20_000}, 413, "body", "at most 16384 bytes"),
     ],

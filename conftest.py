@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+# Before Feast, which on import switches prometheus_client to files that all registries share.
+import prometheus_client
 from hypothesis import settings
 
 # Derandomised: a test that passes here passes there. No deadline: machines differ in speed.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
+
+__all__ = ["prometheus_client"]
