@@ -20,7 +20,6 @@ from shared.manifest import (
     Manifest,
     read_manifest,
 )
-from shared.text import normalise
 
 Floats = npt.NDArray[np.float32]
 
@@ -136,7 +135,7 @@ def _check_signature(session: ort.InferenceSession, manifest: Manifest, onnx_fil
 def _check_golden_answer(model: LoadedModel, folder: Path) -> None:
     golden = model.manifest.golden
     try:
-        found = model.logits([normalise(golden.text)], model.no_features(1))[0]
+        found = model.logits([golden.text], model.no_features(1))[0]
     except Exception as error:  # onnxruntime's errors share no base class but Exception
         raise ContractError(
             f"{folder}, golden input", expected="an answer", found="a failing forward pass"

@@ -47,6 +47,7 @@ class Golden(_Part):
     """An input with its known answer; a server refuses a version that answers otherwise."""
 
     text: str
+    """As ``shared.text.normalise`` left it."""
     logits: list[float]
     """Of the text with every feature missing, in label order."""
     tolerance: Annotated[float, Field(gt=0)] = 1e-2

@@ -22,19 +22,20 @@ def normalise(text: str) -> str:
     r"""Return the form of a text that models read.
 
     HTML entities are decoded, addresses become ``http``, control characters go and white space
-    collapses. Case, punctuation, negations and emoji stay: they carry sentiment.
+    collapses. Case, punctuation, negations and emoji stay: they carry sentiment. It is for texts as
+    they came: entities are decoded once.
 
     >>> normalise("Not  good &amp; late\n http://t.co/x1 ")
     'Not good & late http'
     """
-    decoded = unicodedata.normalize("NFC", html.unescape(text))
-    spaced = _SPACE.sub(" ", _URL.sub("http", decoded))
-    kept = (
+    spaced = _SPACE.sub(" ", html.unescape(text))
+    printable = "".join(
         char
         for char in spaced
         if char in _KEPT_FORMAT_CHARS or not unicodedata.category(char).startswith("C")
     )
-    return "".join(kept).strip()
+    composed = unicodedata.normalize("NFC", printable)
+    return _SPACE.sub(" ", _URL.sub("http", composed)).strip()
 
 
 def fingerprint(normalised: str) -> str:

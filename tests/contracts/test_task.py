@@ -1,0 +1,61 @@
+"""Task files: what they may say, and how a mistake is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.errors import TaskError
+from shared.features import count_columns, model_columns
+from shared.task import load_task
+
+SAMPLE = Path(__file__).parents[2] / "tasks" / "brand_mentions.toml"
+
+
+def test_sample_task_reads() -> None:
+    """The sample's windows, labels and features are what its file says."""
+    task = load_task(SAMPLE)
+    assert [span.name for span in task.activity.spans] == ["1h", "24h", "7d"]
+    assert task.activity.horizon == timedelta(days=7, hours=6)
+    assert len(count_columns(task)) == 3 * (1 + 3)
+    assert model_columns(task)[:2] == ["mentions_1h", "share_negative_1h"]
+    assert task.subjects.resolve("flying @JetBlue, not @united") == "jetblue"
+    assert task.sources.resolve("RT @ann: late") == "ann"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "told"),
+    [
+        ("[input]", "[input]\nseparator = ';'", "input.separator", "no field of this name"),
+        ('text = "text"', 'texts = "text"', "input.columns.text", "a value, found nothing"),
+        ('format = "csv"', 'format = "xml"', "input.format", "'csv', 'jsonl' or 'parquet'"),
+        ('"1h" = "5m"', '"1h" = "7m"', "activity", "a whole number of tiles of 0:07:00"),
+        ('"1h" = "5m"', '"an hour" = "5m"', "activity", "a duration is a whole number"),
+        ("max_length = 64", 'max_length = "long"', "training.max_length", "a valid integer"),
+        ("[input.replay]", "[input.replays]", "input.replays", "no field of this name"),
+        ('"neutral"', '"so so"', "task", "labels of letters, digits and _"),
+        ('"neutral"', '"negative"', "task", "labels that differ"),
+        ("pattern = '", "pattern = '(", "sources.pattern", "regular expression"),
+        ('name = "brand', 'name = "Brand', "name", "match pattern"),
+        ("[input]", "[input", "task.toml", "a TOML document"),
+    ],
+)
+def test_mistake_is_named(tmp_path: Path, old: str, new: str, place: str, told: str) -> None:
+    """The message names the file, the field, what was expected and what was found."""
+    path = tmp_path / "task.toml"
+    text = SAMPLE.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(TaskError) as raised:
+        load_task(path)
+    assert str(path) in str(raised.value)
+    assert place in raised.value.place
+    assert told in str(raised.value)
+
+
+def test_absent_task_file_is_named(tmp_path: Path) -> None:
+    """A task file that is not there is an error that says how to give one."""
+    with pytest.raises(TaskError, match="Give --task FILE or set FTI_TASK"):
+        load_task(tmp_path / "none.toml")

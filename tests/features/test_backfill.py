@@ -1,0 +1,187 @@
+"""The backfill, into a real Feast store: interrupted, repeated, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from feature_pipeline.bootstrap import FeaturePipeline
+from feature_pipeline.eventlog.sqlite import SqliteEventLog
+from feature_pipeline.handover import Handover
+from feature_pipeline.offline_tables import OfflineTables
+from feature_pipeline.online_views import OnlineViews
+from feature_pipeline.settings import FeatureSettings
+from shared.errors import InputError, StateError
+from shared.events import Mention
+from shared.feature_store import offline_folder, open_feature_store
+from shared.features import KNOWN_AT, MENTION_LABEL
+
+NOW = datetime(2026, 3, 1, 10, 1, tzinfo=UTC)
+TASK = """
+name = "NAME"
+labels = ["bad", "good"]
+[input]
+format = "csv"
+label_delay = "5s"
+[input.columns]
+text = "text"
+mention_id = "id"
+subject_id = "film"
+source_id = "critic"
+published_at = "date"
+label = "rating"
+[activity.windows]
+"60s" = "10s"
+[training]
+base = "none"
+"""
+ROWS = "id,text,film,critic,date,rating\n" + "".join(
+    f"{n},text {n},film {n % 3},critic {n % 2},2026-03-01T10:00:{n:02},{rating}\n"
+    for n in range(40)
+    for rating in ("good" if n % 4 else "bad",)
+)
+
+
+class Quiet:
+    """Shows no progress."""
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+        del name, total
+        yield lambda _: None
+
+
+def pipeline(folder: Path, task: str = "films") -> FeaturePipeline:
+    task_file = folder / f"{task}.toml"
+    task_file.write_text(TASK.replace("NAME", task))
+    return FeaturePipeline(FeatureSettings(home=folder / "home", task=task_file))
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    path = tmp_path / "history.csv"
+    path.write_text(ROWS)
+    return path
+
+
+def stored(home: Path) -> dict[str, object]:
+    """Return everything that a backfill leaves, in a form that can be compared."""
+    tables = {
+        path.name: pl.read_delta(str(path)).sort(pl.all()).to_dicts()
+        for path in sorted(offline_folder(home).iterdir())
+    }
+    store = open_feature_store(home)
+    online = store.get_online_features(
+        features=["subject_activity:mentions_60s", "subject_activity:good_60s"],
+        entity_rows=[{"subject_id": f"film {n}"} for n in range(3)],
+    ).to_dict(include_event_timestamps=True)
+    states = {path.name: path.read_bytes() for path in (home / "features").glob("*.arrow")}
+    with closing(SqliteEventLog(home / "features" / "log.db")) as log:
+        receipt = log.append([_mention("7")])[0].status
+    return {"tables": tables, "online": online, "states": sorted(states), "receipt": receipt}
+
+
+def _mention(mention_id: str) -> Mention:
+    return Mention(
+        mention_id=mention_id, subject_id="film 1", source_id="a", text="x", published_at=NOW
+    )
+
+
+def test_backfill_fills_both_sides_of_the_store(tmp_path: Path, history: Path) -> None:
+    """Each mention stands offline once; online counts what the window still holds."""
+    report = pipeline(tmp_path).backfill(history, NOW, Quiet())
+    assert (report.mentions, report.labels, report.rejected) == (40, 40, 0)
+    found = stored(tmp_path / "home")
+    text = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
+    assert sorted(text["mention_id"].to_list(), key=int) == [str(n) for n in range(40)]
+    online = found["online"]
+    assert isinstance(online, dict)
+    assert sum(online["mentions_60s"]) == 40
+    assert found["receipt"] == "duplicate"
+
+
+WRITES = [
+    (OfflineTables, "replace", 1),
+    (OfflineTables, "replace", 3),
+    (OnlineViews, "write", 1),
+    (OnlineViews, "write", 2),
+    (Handover, "save", 1),
+    (SqliteEventLog, "begin_after", 1),
+    (OfflineTables, "replace", 4),
+]
+"""The writes of a backfill, in order: where it may be interrupted."""
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: f"{write[1]}-{write[2]}")
+def test_interrupted_backfill_is_run_again(
+    tmp_path: Path, history: Path, monkeypatch: pytest.MonkeyPatch, write: tuple[type, str, int]
+) -> None:
+    """Interrupted at any write and run again, it leaves what an undisturbed one leaves."""
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    pipeline(undisturbed).backfill(history, NOW, Quiet())
+    place, name, fails_at = write
+    calls = 0
+    original = getattr(place, name)
+
+    def interrupted(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:
+            raise KeyboardInterrupt
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline(tmp_path).backfill(history, NOW, Quiet())
+    labels = pl.read_delta(str(offline_folder(tmp_path / "home") / MENTION_LABEL))
+    assert labels.is_empty()
+    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    assert stored(tmp_path / "home") == stored(undisturbed / "home")
+
+
+def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None:
+    """More rejected rows than the task allows: nothing is written, and the first reason is told."""
+    path = tmp_path / "history.csv"
+    path.write_text(ROWS + "x,y\n" * 3)
+    with pytest.raises(InputError, match="3 of 43; the first: history"):
+        pipeline(tmp_path).backfill(path, NOW, Quiet())
+    assert not offline_folder(tmp_path / "home").exists()
+    with closing(pipeline(tmp_path).open_dead_letters()) as letters:
+        assert letters.count() == 3
+
+
+def test_history_after_events_is_refused(tmp_path: Path, history: Path) -> None:
+    """Once events were streamed a backfill is refused: it would count them away."""
+    made = pipeline(tmp_path)
+    made.backfill(history, NOW, Quiet())
+    with closing(made.open_log()) as log:
+        log.append([_mention("new")])
+    with pytest.raises(StateError, match="history is loaded before the first event"):
+        made.backfill(history, NOW, Quiet())
+
+
+def test_home_belongs_to_one_task(tmp_path: Path, history: Path) -> None:
+    """Another task in the same home is refused, and the first task's tables stay."""
+    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    with pytest.raises(StateError, match="Each task has its own FTI_HOME"):
+        pipeline(tmp_path, task="books").backfill(history, NOW, Quiet())
+    table = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
+    assert table.height == 40
+
+
+def test_null_feature_is_not_written_online(tmp_path: Path, history: Path) -> None:
+    """Feast would keep the old value of a null without a word; our writer refuses it."""
+    made = pipeline(tmp_path)
+    made.backfill(history, NOW, Quiet())
+    _, online = made.open_store()
+    row = pl.read_delta(str(offline_folder(tmp_path / "home") / "subject_activity")).head(1)
+    empty = row.with_columns(mentions_60s=pl.lit(None, pl.Int64), **{KNOWN_AT: pl.lit(NOW)})
+    with pytest.raises(ValueError, match="a null"):
+        online.write("subject_activity", "subject_id", empty)
