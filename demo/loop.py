@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from demo.load import SteadyLoad
 from demo.proof import Outcome, Proof, require
 from demo.system import System
-from feature_pipeline.history import History, read_history
+from feature_pipeline.batch.history import History, read_history
 from shared.text import normalise
 
 _SHOWN_TEXTS = 3

@@ -9,17 +9,17 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from feature_pipeline.backfill import Backfill, BackfillReport, Progress
+from feature_pipeline.batch.backfill import Backfill, BackfillReport, Progress
 from feature_pipeline.dead_letters import DeadLetters
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
-from feature_pipeline.feature_repository import apply_task
 from feature_pipeline.gateway.app import create_app
 from feature_pipeline.gateway.heartbeat import Heartbeat
 from feature_pipeline.gateway.intake import Intake
-from feature_pipeline.handover import Handover
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.online_views import OnlineViews
 from feature_pipeline.settings import FeatureSettings
+from feature_pipeline.store.feature_repository import apply_task
+from feature_pipeline.store.handover import Handover
+from feature_pipeline.store.offline_tables import OfflineTables
+from feature_pipeline.store.online_views import OnlineViews
 from feature_pipeline.stream.dataflow import StreamWorker
 from feature_pipeline.stream.sink import FeatureStoreSink
 from shared.feature_store import offline_folder, open_feature_store

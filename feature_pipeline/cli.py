@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from feature_pipeline.backfill import BackfillReport
+from feature_pipeline.batch.backfill import BackfillReport
 from feature_pipeline.bootstrap import FeaturePipeline
 from feature_pipeline.progress import RichProgress
 from feature_pipeline.settings import FeatureSettings

@@ -37,12 +37,12 @@ def training_app(settings: TrainingSettings) -> FastAPI:
         TaskError: the configured task cannot be read.
     """
     from shared.task import load_task
-    from training_pipeline.app import create_app
-    from training_pipeline.child import TrainingChild
-    from training_pipeline.metrics import ServiceMetrics
-    from training_pipeline.readiness import Readiness
-    from training_pipeline.runs_sqlite import SqliteRunStore
-    from training_pipeline.worker import Worker
+    from training_pipeline.service.app import create_app
+    from training_pipeline.service.child import TrainingChild
+    from training_pipeline.service.metrics import ServiceMetrics
+    from training_pipeline.service.readiness import Readiness
+    from training_pipeline.service.runs_sqlite import SqliteRunStore
+    from training_pipeline.service.worker import Worker
 
     task_file = settings.task.absolute()
     task = load_task(task_file)

@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings(TrainingSettings)
         configure_logs("training", log_format=settings.log_format, level=settings.log_level)
         if options.command == "serve":
-            from training_pipeline.service import serve
+            from training_pipeline.service.process import serve
 
             serve(settings)
             return 0

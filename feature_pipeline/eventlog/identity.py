@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.port import Receipt, unknown_mention
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
 from shared.events import Label, Mention
 
 ACCEPTED = Receipt("accepted")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, utc_now
 from feature_pipeline.eventlog.identity import settle
 from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, routes, trimmed
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
 from shared.events import EARLIEST, Label, Mention
 
 

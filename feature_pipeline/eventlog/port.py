@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from shared.errors import InputError, StateError
 from shared.events import Label, Mention
 from shared.features import Role

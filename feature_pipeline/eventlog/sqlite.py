@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, from_micros, to_micros, utc_now
 from feature_pipeline.eventlog.identity import settle
 from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, routes, trimmed
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
 from shared.errors import StateError
 from shared.events import Label, Mention
 from shared.features import Role

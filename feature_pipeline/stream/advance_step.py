@@ -8,10 +8,10 @@ from datetime import datetime
 
 from bytewax.operators import StatefulBatchLogic
 
-from feature_pipeline.activity import ActivityState
+from feature_pipeline.definition.activity import ActivityState
+from feature_pipeline.definition.records import KnownLabel, KnownMention
+from feature_pipeline.definition.transform import EventTables, States, Tables, transform
 from feature_pipeline.eventlog.port import Entry, LogBatch
-from feature_pipeline.records import KnownLabel, KnownMention
-from feature_pipeline.transform import EventTables, States, Tables, transform
 from shared.features import ROLES, Role
 from shared.task import Task
 

@@ -15,11 +15,11 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
+from feature_pipeline.definition.transform import States
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.stream.advance_step import AdvanceLogic
 from feature_pipeline.stream.sink import FeatureStoreSink
 from feature_pipeline.stream.source import LogSource
-from feature_pipeline.transform import States
 from shared.errors import FtiError
 from shared.logs import get_logger
 from shared.task import Task

@@ -8,8 +8,8 @@ from datetime import datetime
 import polars as pl
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.online_views import OnlineViews
+from feature_pipeline.store.offline_tables import OfflineTables
+from feature_pipeline.store.online_views import OnlineViews
 from feature_pipeline.stream.advance_step import Changes
 from shared.features import ROLES, activity_view, join_key
 from shared.logs import get_logger

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_pipeline.activity import EVENT_SCHEMA, ActivityState, advance
+from feature_pipeline.definition.activity import EVENT_SCHEMA, ActivityState, advance
 from shared.features import KNOWN_AT
 from shared.task import Task, Window
 from tests.features.conftest import START, small_task

@@ -12,10 +12,10 @@ import pytest
 
 from feature_pipeline.bootstrap import FeaturePipeline
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
-from feature_pipeline.handover import Handover
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.online_views import OnlineViews
 from feature_pipeline.settings import FeatureSettings
+from feature_pipeline.store.handover import Handover
+from feature_pipeline.store.offline_tables import OfflineTables
+from feature_pipeline.store.online_views import OnlineViews
 from shared.errors import InputError, StateError
 from shared.events import Mention
 from shared.feature_store import offline_folder, open_feature_store

@@ -19,9 +19,9 @@ import polars as pl
 import pytest
 from feast import FeatureStore
 
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
+from feature_pipeline.definition.transform import EventTables, Tables, empty_states, transform
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
-from feature_pipeline.transform import EventTables, Tables, empty_states, transform
 from shared.feature_store import offline_folder, open_feature_store
 from shared.features import KNOWN_AT, ROLES
 from shared.task import load_task

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.eventlog.port import Entry, EventLog, partition_of
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
-from feature_pipeline.records import KnownLabel, KnownMention
 from shared.errors import StateError
 from shared.events import Label, Mention
 from tests.features.conftest import START, TurnableClock

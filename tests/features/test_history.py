@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from feature_pipeline.history import History, read_history
+from feature_pipeline.batch.history import History, read_history
 from shared.errors import InputError
 from shared.task import Task
 from tests.features.conftest import small_task

@@ -9,12 +9,18 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
+from feature_pipeline.definition.transform import (
+    EventTables,
+    Tables,
+    empty_states,
+    empty_tables,
+    transform,
+)
 from feature_pipeline.eventlog.memory import MemoryEventLog
 from feature_pipeline.eventlog.port import EventLog
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.records import KnownEvent, KnownLabel, KnownMention
+from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.stream.advance_step import AdvanceLogic
-from feature_pipeline.transform import EventTables, Tables, empty_states, empty_tables, transform
 from shared.events import Label, Mention
 from shared.features import KNOWN_AT, ROLES
 from tests.features.conftest import START, TurnableClock, small_task

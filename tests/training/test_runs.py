@@ -9,8 +9,8 @@ import pytest
 
 from training_pipeline.problem import Problem
 from training_pipeline.result import GateResult, RowCounts, TrainResult
-from training_pipeline.runs import INTERRUPTED, MemoryRunStore, RunState, RunStore, new_run
-from training_pipeline.runs_sqlite import SqliteRunStore
+from training_pipeline.service.runs import INTERRUPTED, MemoryRunStore, RunState, RunStore, new_run
+from training_pipeline.service.runs_sqlite import SqliteRunStore
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=3)

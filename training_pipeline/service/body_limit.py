@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from training_pipeline.http_errors import problem_response
 from training_pipeline.problem import Problem
+from training_pipeline.service.http_errors import problem_response
 
 
 class BodyLimit:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from feature_pipeline.admission import Admission
+from feature_pipeline.batch.history_file import Row, read_rows
 from feature_pipeline.dead_letters import DeadLetter
-from feature_pipeline.history_file import Row, read_rows
-from feature_pipeline.records import KnownLabel, KnownMention
+from feature_pipeline.definition.records import KnownLabel, KnownMention
 from shared.errors import InputError
 from shared.events import Label, Mention
 from shared.task import Input, Replay, Task

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import polars as pl
 
-from feature_pipeline.activity import ActivityState, advance
-from feature_pipeline.mention_features import mention_label, mention_text
-from feature_pipeline.records import (
+from feature_pipeline.definition.activity import ActivityState, advance
+from feature_pipeline.definition.mention_features import mention_label, mention_text
+from feature_pipeline.definition.records import (
     KnownLabel,
     KnownMention,
     label_table,

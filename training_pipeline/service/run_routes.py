@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from training_pipeline.http_errors import RequestError
-from training_pipeline.runs import Run, RunState, RunStore, new_run
-from training_pipeline.worker import Worker
+from training_pipeline.service.http_errors import RequestError
+from training_pipeline.service.runs import Run, RunState, RunStore, new_run
+from training_pipeline.service.worker import Worker
 
 
 class RunRequest(BaseModel):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_pipeline.activity import ActivityState
+from feature_pipeline.definition.activity import ActivityState
+from feature_pipeline.definition.transform import States, empty_states
 from feature_pipeline.eventlog.port import partition_of
-from feature_pipeline.transform import States, empty_states
 from shared.features import ROLES
 from shared.task import Task
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from feature_pipeline.batch.history import History, read_history
 from feature_pipeline.dead_letters import DeadLetters
+from feature_pipeline.definition.transform import EventTables, empty_states, transform
 from feature_pipeline.eventlog.port import EventLog, not_empty
-from feature_pipeline.handover import Handover
-from feature_pipeline.history import History, read_history
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.online_views import OnlineViews
-from feature_pipeline.transform import EventTables, empty_states, transform
+from feature_pipeline.store.handover import Handover
+from feature_pipeline.store.offline_tables import OfflineTables
+from feature_pipeline.store.online_views import OnlineViews
 from shared.errors import InputError
 from shared.features import MENTION_LABEL, ROLES, activity_view, join_key
 from shared.task import Task

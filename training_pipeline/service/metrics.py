@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from training_pipeline.runs import RunState, RunStore
+from training_pipeline.service.runs import RunState, RunStore
 
 _RUN_SECONDS = (10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600)
 

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from training_pipeline.body_limit import BodyLimit
-from training_pipeline.http_errors import install_error_handlers
-from training_pipeline.metrics import ServiceMetrics
-from training_pipeline.probe_routes import probe_routes
-from training_pipeline.readiness import Readiness
-from training_pipeline.run_routes import run_routes
-from training_pipeline.runs import RunStore
-from training_pipeline.worker import Worker
+from training_pipeline.service.body_limit import BodyLimit
+from training_pipeline.service.http_errors import install_error_handlers
+from training_pipeline.service.metrics import ServiceMetrics
+from training_pipeline.service.probe_routes import probe_routes
+from training_pipeline.service.readiness import Readiness
+from training_pipeline.service.run_routes import run_routes
+from training_pipeline.service.runs import RunStore
+from training_pipeline.service.worker import Worker
 
 MAX_BODY_BYTES = 16_384
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from feature_pipeline.activity import EVENT_SCHEMA, MOMENT
+from feature_pipeline.definition.activity import EVENT_SCHEMA, MOMENT
 from shared.events import Label, Mention
 from shared.features import KNOWN_AT, Role, join_key
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from feature_pipeline.offline_tables import OfflineTables
-from feature_pipeline.transform import empty_tables
+from feature_pipeline.definition.transform import empty_tables
+from feature_pipeline.store.offline_tables import OfflineTables
 from shared.errors import StateError
 from shared.features import (
     KNOWN_AT,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.logs import get_logger
-from training_pipeline.child import Ended
 from training_pipeline.problem import Problem
 from training_pipeline.result import TrainResult
-from training_pipeline.runs import INTERRUPTED, Run, RunState, RunStore
+from training_pipeline.service.child import Ended
+from training_pipeline.service.runs import INTERRUPTED, Run, RunState, RunStore
 
 _log = get_logger(__name__)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from shared.errors import TaskError
 from shared.logs import get_logger
 from shared.task import load_task
-from training_pipeline.runs import RunStore
-from training_pipeline.worker import Worker
+from training_pipeline.service.runs import RunStore
+from training_pipeline.service.worker import Worker
 
 _log = get_logger(__name__)
 

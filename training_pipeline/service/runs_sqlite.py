@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training_pipeline.problem import Problem
 from training_pipeline.result import TrainResult
-from training_pipeline.runs import INTERRUPTED, Run, RunState
+from training_pipeline.service.runs import INTERRUPTED, Run, RunState
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (

@@ -1,0 +1,1 @@
+"""The batch path: a file of history into the feature store."""

@@ -1,0 +1,1 @@
+"""Writing the feature store: what Feast keeps, offline tables, online views, the handover."""

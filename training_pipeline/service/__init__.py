@@ -1,0 +1,1 @@
+"""The training service: takes requests to train over HTTP and executes them."""
