@@ -95,19 +95,21 @@ class Loop:
         """The champion answers over HTTP, with features joined."""
         self._say("The services start. The inference server loads the champion and answers.")
         self.system.start()
-        texts = [known.mention.text for known in self._unseen.mentions[:_SHOWN_TEXTS]]
-        body = {"mentions": [{"text": text} for text in texts]}
-        answer = self.system.post("inference", "/v1/predict", body)
+        shown = [known.mention for known in self._unseen.mentions[:_SHOWN_TEXTS]]
+        asked = [
+            mention.model_dump(include={"text", "subject_id", "source_id"}) for mention in shown
+        ]
+        answer = self.system.post("inference", "/v1/predict", {"mentions": asked})
         require(
             answer["model"]["version"] == self.version,
             stage="serve",
             expected=f"answers of version {self.version}",
             found=str(answer["model"]),
         )
-        for text, prediction in zip(texts, answer["predictions"], strict=True):
-            self._show_prediction(text, prediction)
+        for mention, prediction in zip(shown, answer["predictions"], strict=True):
+            self._show_prediction(mention.text, prediction)
         return Outcome(
-            did=f"asked for {len(texts)} predictions on texts that no training saw",
+            did=f"asked for {len(shown)} predictions on texts that no training saw",
             proved=f"version {self.version} answered, with what it knew of each subject and source",
         )
 
