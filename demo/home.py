@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from deploy.embedded.home import LOCK_FILE
 from shared.errors import StateError
 
 _MARK = "made-by-the-demo"
-_LOCK = "in-use.lock"
 
 
 def refresh_home(home: Path) -> None:
@@ -18,7 +18,7 @@ def refresh_home(home: Path) -> None:
         StateError: the home holds something that the demo did not make.
     """
     mark = home / _MARK
-    content = [path for path in home.iterdir() if path.name not in {_MARK, _LOCK}]
+    content = [path for path in home.iterdir() if path.name not in {_MARK, LOCK_FILE}]
     if content and not mark.exists():
         raise StateError(
             f"FTI_HOME {home}",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import StateError
+from shared.file_lock import hold_file
+
+LOCK_FILE = "in-use.lock"
 
 
 @contextmanager
@@ -17,15 +18,6 @@ def hold_home(home: Path) -> Iterator[Path]:
     Raises:
         StateError: somebody does already.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "in-use.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StateError(
-                f"FTI_HOME {home}",
-                expected="a home that nobody uses",
-                found="one in which services or a demo run",
-                remedy="Stop them, or set FTI_HOME to another folder.",
-            ) from None
+    remedy = "Stop the services or the demo there, or set FTI_HOME to another folder."
+    with hold_file(home / LOCK_FILE, place=f"FTI_HOME {home}", remedy=remedy):
         yield home

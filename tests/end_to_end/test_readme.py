@@ -15,8 +15,6 @@ import pytest
 
 from tests.end_to_end.conftest import Checkout, film_reviews, made_small
 
-_LOCKED = "in-use.lock"
-
 
 @pytest.fixture(scope="module")
 def demo(checkout: Checkout) -> str:
