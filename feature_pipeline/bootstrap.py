@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from feature_pipeline.gateway.app import create_app
 from feature_pipeline.gateway.heartbeat import Heartbeat
 from feature_pipeline.gateway.intake import Intake
 from feature_pipeline.settings import FeatureSettings
+from feature_pipeline.store.claim import claim_home
 from feature_pipeline.store.feature_repository import apply_task
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
@@ -23,6 +24,7 @@ from feature_pipeline.store.online_views import OnlineViews
 from feature_pipeline.stream.dataflow import StreamWorker
 from feature_pipeline.stream.sink import FeatureStoreSink
 from shared.feature_store import offline_folder, open_feature_store
+from shared.file_lock import hold_file
 from shared.task import Task, load_task
 
 
@@ -53,7 +55,12 @@ class FeaturePipeline:
         self, path: Path, now: datetime, progress: Progress, hold_back: int = 0
     ) -> BackfillReport:
         """Load a file of history."""
-        with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
+        with (
+            self._sole_writer(),
+            closing(self.open_log()) as log,
+            closing(self.open_dead_letters()) as dead_letters,
+        ):
+            claim_home(self._folder, self.task, anew=not log.size())
             backfill = Backfill(
                 task=self.task,
                 open_store=self.open_store,
@@ -63,6 +70,14 @@ class FeaturePipeline:
                 progress=progress,
             )
             return backfill.run(path, now, hold_back)
+
+    def _sole_writer(self) -> AbstractContextManager[None]:
+        """Keep a second stream worker or backfill from writing the same features."""
+        return hold_file(
+            self._folder / "writer.lock",
+            place=f"features in FTI_HOME {self.settings.home}",
+            remedy="A stream worker or a backfill runs there: stop it first.",
+        )
 
     def gateway(self, log: SqliteEventLog, dead_letters: DeadLetters) -> FastAPI:
         """Return the gateway's application."""
@@ -75,6 +90,7 @@ class FeaturePipeline:
 
     def serve(self) -> None:
         """Run the gateway until SIGTERM or Ctrl-C."""
+        claim_home(self._folder, self.task, anew=False)
         with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
             uvicorn.run(
                 self.gateway(log, dead_letters),
@@ -87,13 +103,14 @@ class FeaturePipeline:
     def stream(self) -> None:
         """Run the stream worker until SIGTERM or Ctrl-C."""
         handover = Handover(self._folder)
-        with closing(self.open_log()) as log:
+        claim_home(self._folder, self.task, anew=False)
+        with self._sole_writer(), closing(self.open_log()) as log:
             StreamWorker(
                 task=self.task,
                 log=log,
                 sink=FeatureStoreSink(self.open_store),
                 initial=lambda partition: handover.load(self.task, partition, log.partitions),
-                recovery=self._folder / "recovery",
+                recovery=handover.recovery,
                 poll=timedelta(seconds=self.settings.features_poll_seconds),
                 read_limit=self.settings.features_read_limit,
                 epoch=timedelta(seconds=self.settings.features_epoch_seconds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -48,7 +49,9 @@ def _backfill(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
 
 
 def _serve(pipeline: FeaturePipeline, _: argparse.Namespace) -> None:
-    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+    # Uvicorn drains on these and then raises them again; both are how it is meant to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with suppress(KeyboardInterrupt):
         pipeline.serve()
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from shared.sqlite_file import open_sqlite
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS dead_letters (
+    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, raw BLOB NOT NULL,
+    received_at TEXT NOT NULL);
+"""
 
 
 @dataclass(frozen=True)
@@ -25,16 +32,8 @@ class DeadLetters:
     """Rejected input in a SQLite file. Safe to use from several threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        with self._connection:
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS dead_letters (id INTEGER PRIMARY KEY,"
-                " origin TEXT NOT NULL, reason TEXT NOT NULL, raw BLOB NOT NULL,"
-                " received_at TEXT NOT NULL)"
-            )
+        self._connection = open_sqlite(path, _SCHEMA)
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected input; all of it or, on an error, none."""
@@ -47,15 +46,18 @@ class DeadLetters:
             )
             for letter in letters
         ]
-        with self._lock, self._connection:
-            self._connection.executemany(
-                "INSERT INTO dead_letters (origin, reason, raw, received_at) VALUES (?, ?, ?, ?)",
-                rows,
-            )
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            with self._connection:  # commits, or rolls back
+                self._connection.executemany(
+                    "INSERT INTO dead_letters (origin, reason, raw, received_at)"
+                    " VALUES (?, ?, ?, ?)",
+                    rows,
+                )
 
     def forget(self, origin_prefix: str) -> None:
         """Drop what came from an origin, before the same file is read again."""
-        with self._lock, self._connection:
+        with self._lock:
             self._connection.execute(
                 "DELETE FROM dead_letters WHERE substr(origin, 1, ?) = ?",
                 (len(origin_prefix), origin_prefix),

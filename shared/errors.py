@@ -19,7 +19,7 @@ class FtiError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        text = f"{self.place}: expected {self.expected}, found {self.found}."
+        text = f"{self.place}: expected {self.expected}, found {self.found.rstrip('.')}."
         return f"{text} {self.remedy}" if self.remedy else text
 
     def within(self, place: str) -> Self:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 
 from shared.text import MAX_TEXT_CHARS, normalise
 
@@ -16,10 +23,26 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Time begins after it: logs and features count from here."""
 
 
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)
+"""Within it any time zone's time can be told in UTC."""
+
+
 def _to_utc(moment: datetime) -> datetime:
-    if moment <= EARLIEST:
-        raise ValueError(f"a moment after {EARLIEST:%Y-%m-%d}")
+    if not EARLIEST < moment < LATEST:
+        raise ValueError(f"a moment after {EARLIEST:%Y-%m-%d} and before {LATEST:%Y-%m-%d}")
     return moment.astimezone(UTC)
+
+
+def _is_a_time(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("a time in ISO 8601, such as '2026-01-31T12:00:00Z'")  # noqa: TRY004 - pydantic's
+    return value
+
+
+def _trimmed(identifier: str) -> str:
+    if identifier != identifier.strip():
+        raise ValueError("an id without white space at its ends")
+    return identifier
 
 
 def _readable(text: str) -> str:
@@ -28,9 +51,9 @@ def _readable(text: str) -> str:
     return text
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS, pattern=r"^\S(.*\S)?$")]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_trimmed)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS), AfterValidator(_readable)]
-Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_a_time), AfterValidator(_to_utc)]
 
 
 class Event(BaseModel):

@@ -26,27 +26,38 @@ def open_feature_store(home: Path) -> FeatureStore:
 
     The registry is SQL because several processes use it at once: Feast's file registry truncates
     before it writes.
+
+    Raises:
+        StateError: the registry is damaged.
     """
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
+    from sqlalchemy.exc import DatabaseError
 
     folder = home / "feast"
     folder.mkdir(parents=True, exist_ok=True)
-    return FeatureStore(
-        config=RepoConfig(
-            project=PROJECT,
-            provider="local",
-            registry={
-                "registry_type": "sql",
-                "path": f"sqlite:///{folder / 'registry.db'}",
-                "cache_mode": "thread",
-                "cache_ttl_seconds": 30,
-            },
-            online_store={"type": "sqlite", "path": str(folder / "online.db")},
-            offline_store={"type": "feast_polars_delta.PolarsDeltaOfflineStore"},
-            entity_key_serialization_version=3,
-        )
+    config = RepoConfig(
+        project=PROJECT,
+        provider="local",
+        registry={
+            "registry_type": "sql",
+            "path": f"sqlite:///{folder / 'registry.db'}",
+            "cache_mode": "thread",
+            "cache_ttl_seconds": 30,
+        },
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        offline_store={"type": "feast_polars_delta.PolarsDeltaOfflineStore"},
+        entity_key_serialization_version=3,
     )
+    try:
+        return FeatureStore(config=config)
+    except DatabaseError as error:
+        raise StateError(
+            str(folder / "registry.db"),
+            expected="a sound SQLite database",
+            found=str(error.orig),
+            remedy="Put a backup in its place.",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,6 +15,7 @@ from shared.errors import SettingsError
 from shared.validation import first_error
 
 PREFIX = "FTI_"
+_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 SERVICE_PREFIXES = ("FTI_FEATURES_", "FTI_TRAINING_", "FTI_INFERENCE_")
 """Variables of one service; the others leave them alone."""
 
@@ -21,7 +23,9 @@ SERVICE_PREFIXES = ("FTI_FEATURES_", "FTI_TRAINING_", "FTI_INFERENCE_")
 class Settings(BaseModel):
     """What every service needs to know. The field ``home`` is read from ``FTI_HOME``, and so on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     home: Path = Path(".fti")
     """The folder that holds all state of the embedded mode."""
@@ -30,10 +34,19 @@ class Settings(BaseModel):
     """``auto``: for people on a terminal, JSON lines elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("home")
+    @field_validator("home", mode="before")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+    def _usable(cls, home: object) -> Path:
+        """Return the home as an absolute path of a folder that is there or can be made."""
+        if not str(home).strip():
+            raise ValueError("a folder")
+        path = Path(str(home)).absolute()
+        if not _PATH.fullmatch(str(path)):
+            raise ValueError("a path of letters, digits, '.', '_' and '-': Delta reads no others")
+        there = next(part for part in (path, *path.parents) if part.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError("a folder that can be written")
+        return path
 
 
 S = TypeVar("S", bound=Settings)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class SubjectRules(BaseModel):
@@ -15,6 +16,14 @@ class SubjectRules(BaseModel):
 
     default: str = "other"
     aliases: dict[str, list[str]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _aliases_are_told_apart(self) -> Self:
+        aliases = [alias.casefold() for names in self.aliases.values() for alias in names]
+        twice = sorted({alias for alias in aliases if aliases.count(alias) > 1 or not alias})
+        if twice:
+            raise ValueError(f"each alias once, for one subject, unlike {twice[0]!r}")
+        return self
 
     @cached_property
     def _subject_of(self) -> dict[str, str]:
@@ -49,6 +58,13 @@ class SourceRules(BaseModel):
     default: str = "unknown"
     pattern: re.Pattern[str] | None = None
 
+    @field_validator("pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: re.Pattern[str] | None) -> re.Pattern[str] | None:
+        if pattern is not None and pattern.groups < 1:
+            raise ValueError(r"a pattern with a group, such as 'RT @(\w+)'")
+        return pattern
+
     def resolve(self, text: str) -> str:
         r"""Return the source that a text names, or the default.
 
@@ -56,4 +72,4 @@ class SourceRules(BaseModel):
         'Ann'
         """
         found = self.pattern.search(text) if self.pattern else None
-        return found.group(1) if found else self.default
+        return (found.group(1) or self.default) if found else self.default

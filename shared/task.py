@@ -34,8 +34,11 @@ def parse_duration(text: str) -> timedelta:
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError("a duration is a whole number and one of s, m, h, d, such as '24h'")
-    return timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+        raise ValueError("a whole number and one of s, m, h, d, such as '24h'")
+    try:
+        return timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
+    except (OverflowError, ValueError):
+        raise ValueError("a duration of less than a billion days") from None
 
 
 def _read_duration(value: object) -> object:
@@ -47,7 +50,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(_Section):
@@ -157,7 +160,7 @@ class Training(_Section):
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
     gate: Gate = Gate()
 
 
@@ -199,14 +202,16 @@ def load_task(path: Path) -> Task:
             found="no such file",
             remedy="Give --task FILE or set FTI_TASK.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise TaskError(str(path), expected="a readable file", found=str(error.strerror)) from error
+    except (ValueError, RecursionError) as error:
         raise TaskError(str(path), expected="a TOML document", found=str(error)) from error
     try:
         return Task.model_validate(document)
     except ValidationError as error:
         field, expected, found = first_error(error)
         raise TaskError(
-            f"{path}, {field}" if field else str(path),
+            f"{path}, {field}" if error.errors()[0]["loc"] else str(path),
             expected=expected,
             found=found,
             remedy="README.md, 'Bring your own data', lists the fields.",

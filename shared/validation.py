@@ -14,7 +14,7 @@ def first_error(error: ValidationError) -> tuple[str, str, str]:
     """Return the field, what was expected there and what was found, of the first thing wrong."""
     details = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in details["loc"])
-    return field, expectation(details), found(details)
+    return printable(field) or "an unnamed field", expectation(details), found(details)
 
 
 def expectation(details: Mapping[str, Any]) -> str:
@@ -27,6 +27,8 @@ def expectation(details: Mapping[str, Any]) -> str:
         return "a value"
     if details["type"] == "extra_forbidden":
         return "no field of this name"
+    if details["type"] == "timezone_aware":
+        return "a time with a zone, such as '2026-01-31T12:00:00Z'"
     text = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     return text[:1].lower() + text[1:]
 
@@ -34,6 +36,11 @@ def expectation(details: Mapping[str, Any]) -> str:
 def found(details: Mapping[str, Any]) -> str:
     """Return what stood where a pydantic error is."""
     return "nothing" if details["type"] == "missing" else shown(details["input"])
+
+
+def printable(text: str) -> str:
+    """Return a text that any encoding can hold: half a surrogate pair, say, as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def shown(value: object) -> str:

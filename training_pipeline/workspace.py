@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,5 +15,17 @@ def workspace(training_home: Path) -> Iterator[Path]:
     """Give an empty folder and remove it at the end, however the end comes about."""
     making = training_home / "making"
     making.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=making, prefix="run-") as folder:
+    _sweep(making)
+    with tempfile.TemporaryDirectory(dir=making, prefix=f"run-{os.getpid()}-") as folder:
         yield Path(folder)
+
+
+def _sweep(making: Path) -> None:
+    """Remove what killed runs left behind: folders whose process is gone."""
+    for folder in making.glob("run-*-*"):
+        try:
+            os.kill(int(folder.name.split("-")[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder)
+        except PermissionError:
+            continue  # it lives, as another user

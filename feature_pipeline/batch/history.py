@@ -7,7 +7,7 @@ import json
 import math
 import random
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from shared.errors import InputError
 from shared.events import Label, Mention
 from shared.task import Input, Replay, Task
 
+_IDS = ("mention_id", "subject_id", "source_id")
 _LABEL_FIELDS = ("label", "labelled_at", "annotator")
 
 
@@ -113,8 +114,9 @@ def _mention_fields(row: Row, rules: Input) -> dict[str, Any]:
     if rules.columns.mention_id is None:
         identity = json.dumps(fields, default=str, sort_keys=True)
         fields["mention_id"] = hashlib.sha256(identity.encode()).hexdigest()[:20]
-    elif fields["mention_id"] is not None:
-        fields["mention_id"] = str(fields["mention_id"])
+    for role in _IDS:
+        if isinstance(fields.get(role), int):
+            fields[role] = str(fields[role])
     return fields
 
 
@@ -161,6 +163,8 @@ def _as_utc(value: object) -> object:
             value = datetime.fromisoformat(value)
         except ValueError:
             return value
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value

@@ -79,6 +79,11 @@ def _csv_rows(path: Path, text: str, rules: Input) -> Iterator[Row]:
         raise InputError(
             f"{path}, line 1", expected="a header line", found=shown(first) if first else "no line"
         )
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{path}, header", expected="columns of different names", found=f"{twice[0]!r} twice"
+        )
     _check_columns(path, set(header), rules)
     for line, raw, values in records:
         place = f"{path.name}, line {line}"
@@ -114,8 +119,8 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         place = f"{path.name}, line {number}"
         try:
             fields = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield Row(place, line.encode(), None, f"no JSON: {error}")
+        except (ValueError, RecursionError) as error:
+            yield Row(place, line.encode(), None, f"no JSON: {error}"[:200])
             continue
         if isinstance(fields, dict):
             yield Row(place, line.encode(), fields)

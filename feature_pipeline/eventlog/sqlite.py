@@ -17,6 +17,7 @@ from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, 
 from shared.errors import StateError
 from shared.events import Label, Mention
 from shared.features import Role
+from shared.sqlite_file import open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clock (latest INTEGER NOT NULL);
@@ -40,16 +41,10 @@ class SqliteEventLog:
     """
 
     def __init__(self, path: Path, partitions: int = 2, clock: Clock = utc_now) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            path, timeout=30, check_same_thread=False, isolation_level=None
-        )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.executescript(_SCHEMA)
+        self._connection = open_sqlite(path, _SCHEMA)
         self.partitions = self._fix_partitions(partitions)
 
     def append(self, events: Sequence[Mention | Label]) -> list[Receipt]:

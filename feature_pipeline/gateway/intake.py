@@ -14,7 +14,7 @@ from feature_pipeline.eventlog.port import EventLog
 from shared.errors import InputError
 from shared.events import Label, Mention
 from shared.task import Task
-from shared.validation import shown
+from shared.validation import printable, shown
 
 Kind = Literal["mentions", "labels"]
 
@@ -94,8 +94,8 @@ class Intake:
     def _items(self, kind: Kind, body: bytes) -> list[Any]:
         try:
             document = json.loads(body)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError("body", expected="a JSON document", found=str(error)) from None
+        except (ValueError, RecursionError) as error:
+            raise InputError("body", expected="a JSON document", found=str(error)[:200]) from None
         if not isinstance(document, dict) or set(document) != {kind}:
             found = (
                 f"an object with the fields {sorted(document)}"
@@ -123,4 +123,4 @@ class Intake:
 
 def _mention_id(item: object) -> str | None:
     found = item.get("mention_id") if isinstance(item, dict) else None
-    return found if isinstance(found, str) else None
+    return printable(found) if isinstance(found, str) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -15,14 +16,21 @@ from shared.task import Task
 
 
 class Handover:
-    """The states at the end of history, in one file per role."""
+    """The states at the end of history, in one file per role.
+
+    Attributes:
+        recovery: where the stream keeps its own states, which a new handover makes void.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.recovery = folder / "recovery"
 
     def save(self, states: States) -> None:
-        """Keep the states; each file is whole or as it was before."""
+        """Keep the states; each file is whole or as it was before. No stream may be running."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self.recovery.exists():
+            shutil.rmtree(self.recovery)
         for role in ROLES:
             path = self._path(role)
             unfinished = path.with_suffix(".tmp")

@@ -21,7 +21,6 @@ from feature_pipeline.stream.advance_step import AdvanceLogic
 from feature_pipeline.stream.sink import FeatureStoreSink
 from feature_pipeline.stream.source import LogSource
 from shared.errors import FtiError
-from shared.file_lock import hold_file
 from shared.logs import get_logger
 from shared.task import Task
 
@@ -63,18 +62,10 @@ class StreamWorker:
         """Run until SIGTERM or Ctrl-C; the state is saved then.
 
         Raises:
-            StateError: another worker runs here, or events between the saved position and the
-                log's beginning are gone.
+            StateError: events between the saved position and the log's beginning are gone.
         """
-        with hold_file(
-            self.recovery / "in-use.lock",
-            place=f"stream worker, {self.recovery}",
-            remedy="Another stream worker runs in this FTI_HOME: one is enough, two would clash.",
-        ):
-            self._run()
-
-    def _run(self) -> None:
         if not list(self.recovery.glob("part-*.sqlite3")):
+            self.recovery.mkdir(parents=True, exist_ok=True)
             init_db_dir(self.recovery, 1)
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: self.stop.set())

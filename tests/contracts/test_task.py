@@ -32,7 +32,7 @@ def test_sample_task_reads() -> None:
         ('text = "text"', 'texts = "text"', "input.columns.text", "a value, found nothing"),
         ('format = "csv"', 'format = "xml"', "input.format", "'csv', 'jsonl' or 'parquet'"),
         ('"1h" = "5m"', '"1h" = "7m"', "activity", "a whole number of tiles of 0:07:00"),
-        ('"1h" = "5m"', '"an hour" = "5m"', "activity", "a duration is a whole number"),
+        ('"1h" = "5m"', '"an hour" = "5m"', "activity", "a whole number and one of s, m, h, d"),
         ("max_length = 64", 'max_length = "long"', "training.max_length", "a valid integer"),
         ("[input.replay]", "[input.replays]", "input.replays", "no field of this name"),
         ('"neutral"', '"so so"', "task", "labels of letters, digits and _"),

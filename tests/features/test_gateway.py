@@ -68,7 +68,11 @@ def test_events_are_taken(client: TestClient, memory_log: MemoryEventLog) -> Non
         ({"text": 7}, "mentions[1], text", "valid string"),
         ({"text": None}, "mentions[1], text", "a value"),
         ({"mention_id": ""}, "mentions[1], mention_id", "at least 1 character"),
-        ({"published_at": "2026-03-01T10:00:00"}, "mentions[1], published_at", "timezone"),
+        (
+            {"published_at": "2026-03-01T10:00:00"},
+            "mentions[1], published_at",
+            "a time with a zone",
+        ),
         ({"sentiment": "good"}, "mentions[1], sentiment", "no field of this name"),
     ],
 )

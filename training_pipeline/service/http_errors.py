@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -48,6 +49,12 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            # FastAPI's own: bytes that are no text, nesting without end, numbers without end.
+            unreadable = Problem(
+                place="body", expected="JSON", found="bytes that cannot be read so"
+            )
+            return problem_response(error.status_code, unreadable)
         problem = Problem(
             place=f"{request.method} {request.url.path}",
             expected="a path and a method of this service",
