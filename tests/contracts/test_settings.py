@@ -39,6 +39,7 @@ def test_variables_of_other_services_are_left_alone() -> None:
         ("FTI_FEATURES_PORT", "99999", "less than or equal to 65535"),
         ("FTI_LOG_FORMAT", "xml", "'auto', 'json' or 'human'"),
         ("FTI_FEATURES_POLL_SECONDS", "0", "greater than 0"),
+        ("FTI_FEATURES_HEARTBEAT_SECONDS", "inf", "a finite number"),
     ],
 )
 def test_bad_value_is_named(name: str, value: str, expected: str) -> None:
@@ -48,3 +49,12 @@ def test_bad_value_is_named(name: str, value: str, expected: str) -> None:
     assert raised.value.place == f"environment variable {name}"
     assert expected in raised.value.expected
     assert value in raised.value.found
+
+
+@pytest.mark.parametrize(
+    "home", ["", " ", "with space", "ümlaut", "a[1]", "/dev/null", "/dev/null/x"]
+)
+def test_home_that_cannot_be_used_is_refused(home: str) -> None:
+    """A home that cannot be written, or whose path Delta could not read, stops the start."""
+    with pytest.raises(SettingsError, match="FTI_HOME"):
+        load_settings(Settings, {"FTI_HOME": home})

@@ -40,6 +40,11 @@ def test_sample_task_reads() -> None:
         ("pattern = '", "pattern = '(", "sources.pattern", "regular expression"),
         ('name = "brand', 'name = "Brand', "name", "match pattern"),
         ("[input]", "[input", "task.toml", "a TOML document"),
+        ("[input]", "x = " + "[" * 100_000 + "\n[input]", "task.toml", "a TOML document"),
+        ('label_delay = "1h"', 'label_delay = "999999999999d"', "label_delay", "billion days"),
+        (r"(\w+)", "someone", "sources.pattern", "a pattern with a group"),
+        ('"@jetblue", ', '"@united", ', "subjects", "each alias once"),
+        ("= 0.0", "= nan", "min_gain_over_baseline", "a finite number"),
     ],
 )
 def test_mistake_is_named(tmp_path: Path, old: str, new: str, place: str, told: str) -> None:

@@ -20,6 +20,7 @@ from shared.errors import InputError, StateError
 from shared.events import Mention
 from shared.feature_store import offline_folder, open_feature_store
 from shared.features import KNOWN_AT, MENTION_LABEL
+from shared.file_lock import hold_file
 
 NOW = datetime(2026, 3, 1, 10, 1, tzinfo=UTC)
 TASK = """
@@ -174,6 +175,52 @@ def test_home_belongs_to_one_task(tmp_path: Path, history: Path) -> None:
         pipeline(tmp_path, task="books").backfill(history, NOW, Quiet())
     table = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
     assert table.height == 40
+
+
+def test_backfill_voids_what_a_stream_had_saved(tmp_path: Path, history: Path) -> None:
+    """A stream that ran before, on an idle log, must not go on from states without the history."""
+    made = pipeline(tmp_path)
+    saved = tmp_path / "home" / "features" / "recovery"
+    saved.mkdir(parents=True)
+    (saved / "part-0.sqlite3").touch()
+    made.backfill(history, NOW, Quiet())
+    assert not saved.exists()
+
+
+def test_backfill_and_stream_exclude_each_other(tmp_path: Path, history: Path) -> None:
+    """While a worker writes features, a backfill is refused, and so is a second worker."""
+    made = pipeline(tmp_path)
+    folder = tmp_path / "home" / "features"
+    with hold_file(folder / "writer.lock", place="a worker", remedy=""):
+        with pytest.raises(StateError, match="stop it first"):
+            made.backfill(history, NOW, Quiet())
+        with pytest.raises(StateError, match="stop it first"):
+            made.stream()
+
+
+def test_windows_are_fixed_once_events_were_streamed(tmp_path: Path, history: Path) -> None:
+    """Before the first event a backfill may change windows; after it, nothing may."""
+    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    task_file = tmp_path / "films.toml"
+    other = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
+    task_file.write_text(task_file.read_text().replace("10s", "20s"))
+    with pytest.raises(StateError, match="Windows are fixed"):
+        FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file)).serve()
+    changed = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
+    changed.backfill(history, NOW, Quiet())
+    with closing(changed.open_log()) as log:
+        log.append([_mention("new")])
+    with pytest.raises(StateError, match="Windows are fixed"):
+        other.stream()
+
+
+def test_damaged_log_is_told(tmp_path: Path) -> None:
+    """A log file that is no database is an error with its path, not a traceback."""
+    path = tmp_path / "home" / "features" / "log.db"
+    path.parent.mkdir(parents=True)
+    path.write_text("no database " * 100)
+    with pytest.raises(StateError, match=r"log\.db: expected a sound SQLite database"):
+        pipeline(tmp_path).open_log()
 
 
 def test_null_feature_is_not_written_online(tmp_path: Path, history: Path) -> None:

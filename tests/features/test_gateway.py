@@ -39,7 +39,7 @@ def client(memory_log: MemoryEventLog, dead_letters: DeadLetters) -> Iterator[Te
         Intake(small_task(), memory_log, dead_letters, max_batch=3),
         memory_log,
         Heartbeat(memory_log, seconds=0.01),
-        max_body_bytes=2_000,
+        max_body_bytes=10_000,
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
@@ -74,6 +74,12 @@ def test_events_are_taken(client: TestClient, memory_log: MemoryEventLog) -> Non
             "a time with a zone",
         ),
         ({"sentiment": "good"}, "mentions[1], sentiment", "no field of this name"),
+        ({"\ud800": 1}, "mentions[1], an unnamed field", "a valid string"),
+        ({"mention_id": "\ud800"}, "mentions[1], mention_id", "valid string"),
+        ({"mention_id": " 2"}, "mentions[1], mention_id", "without white space at its ends"),
+        ({"published_at": 5}, "mentions[1], published_at", "a time in ISO 8601"),
+        ({"published_at": "9999-12-31T23:59:59-23:00"}, "mentions[1], published_at", "before 9999"),
+        ({"published_at": "0001-01-01T00:00:00+23:00"}, "mentions[1], published_at", "after 1970"),
     ],
 )
 def test_rejected_item_is_named_and_kept(
@@ -82,7 +88,8 @@ def test_rejected_item_is_named_and_kept(
     """The caller learns which item failed and why; its bytes are kept; the others are taken."""
     bad = MENTION | {"mention_id": "2"} | change
     good = MENTION | {"mention_id": "3"}
-    answer = client.post("/v1/mentions", json={"mentions": [MENTION, bad, good]})
+    body = json.dumps({"mentions": [MENTION, bad, good]})  # escapes what UTF-8 cannot hold
+    answer = client.post("/v1/mentions", content=body)
     (rejected,) = answer.json()["rejected"]
     assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
     assert (rejected["index"], rejected["error"]["place"]) == (1, place)
@@ -106,11 +113,13 @@ def test_label_that_the_task_lacks_and_label_without_mention(client: TestClient)
     [
         (b"no json", 400, "a JSON document"),
         (b"\xff\xfe", 400, "a JSON document"),
+        (b"[" * 9_990, 400, "a JSON document"),
+        (b"9" * 9_990, 400, "a JSON document"),
         (b"[]", 400, 'an object {"mentions": […]}'),
         (b'{"mentions": {}}', 400, "a list of 1 to 3 items"),
         (b'{"mentions": []}', 400, "a list of 1 to 3 items"),
         (b'{"mentions": [1, 2, 3, 4]}', 400, "a list of 1 to 3 items"),
-        (b'{"mentions": [' + b" " * 2_000 + b"]}", 413, "at most 2000 bytes"),
+        (b'{"mentions": [' + b" " * 10_000 + b"]}", 413, "at most 10000 bytes"),
     ],
 )
 def test_body_that_is_no_batch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -74,6 +74,7 @@ def test_open_quote_does_not_swallow_the_file(tmp_path: Path) -> None:
         (b"", "a header line"),
         (b"id,words\n1,fine\n", "a column 'text' (the task file's input.columns.text)"),
         (b"id,text\n1,\xff\xfe\n", "byte 0xff"),
+        (b"text,text\nfine,bad\n", "'text' twice"),
     ],
 )
 def test_file_that_is_no_history_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -117,6 +118,37 @@ def test_json_lines_and_parquet_read_as_csv_does(tmp_path: Path) -> None:
         history = read_history(path, task, NOW)
         assert (history.mentions, history.labels) == (wanted.mentions, wanted.labels)
         assert len(history.rejected) == rejected
+
+
+def test_typed_columns_of_parquet_are_taken(tmp_path: Path) -> None:
+    """Dates and whole-number ids, as Parquet holds them, are times and ids."""
+    path = tmp_path / "h.parquet"
+    row = {
+        "id": 7,
+        "text": "fine",
+        "film": 3,
+        "critic": 4,
+        "date": date(2026, 2, 1),
+        "rating": "bad",
+    }
+    pl.DataFrame([row]).write_parquet(path)
+    task = small_task()
+    task = task.model_copy(update={"input": task.input.model_copy(update={"format": "parquet"})})
+    (known,) = read_history(path, task, NOW).mentions
+    assert known.known_at == datetime(2026, 2, 1, tzinfo=UTC)
+    assert (known.mention.mention_id, known.mention.subject_id) == ("7", "3")
+
+
+def test_json_bombs_cost_their_own_line(tmp_path: Path) -> None:
+    """Endless nesting and endless numbers are broken rows, like any other."""
+    path = tmp_path / "h.jsonl"
+    fields = dict(zip(HEADER.strip().split(","), GOOD.strip().split(","), strict=True))
+    path.write_text("[" * 100_000 + "\n" + "9" * 5_000 + "\n" + json.dumps(fields) + "\n")
+    task = small_task()
+    task = task.model_copy(update={"input": task.input.model_copy(update={"format": "jsonl"})})
+    history = read_history(path, task, NOW)
+    assert (len(history.mentions), len(history.rejected)) == (1, 2)
+    assert all(len(letter.reason) < 500 for letter in history.rejected)
 
 
 def test_column_that_no_json_row_has_is_refused(tmp_path: Path) -> None:

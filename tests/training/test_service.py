@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,15 @@ def task_file(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> P
 
 
 @pytest.fixture(scope="module")
-def service(task_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose feature store is empty: runs fail for lack of data."""
-    with training_service(tmp_path_factory.mktemp("home"), task_file) as started:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose feature store is empty."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def service(task_file: Path, home: Path) -> Iterator[Service]:
+    """A service in the empty home: runs fail for lack of data."""
+    with training_service(home, task_file) as started:
         yield started
 
 
@@ -126,3 +135,18 @@ def test_an_ended_service_interrupts_its_run(
         run = service.run(run_id)
     assert run["state"] == "interrupted"
     assert run["error"]["found"] == "the service stopped before"
+
+
+def test_second_service_in_a_home_is_refused(service: Service, home: Path, task_file: Path) -> None:
+    """The queue of a home has one server; a second one would take its runs for interrupted."""
+    assert service.http.get("/healthz").is_success
+    done = subprocess.run(
+        [sys.executable, "-m", "training_pipeline", "serve"],
+        env=os.environ | {"FTI_HOME": str(home), "FTI_TASK": str(task_file)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "It runs there already" in done.stderr
