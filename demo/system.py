@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 _START_SECONDS = 90.0
+_INTERRUPTED = 130
+"""The exit code of a command that was interrupted."""
 _ANSWER_SECONDS = 60.0
 
 
@@ -42,10 +44,13 @@ class System:
 
         Raises:
             StateError: it fails.
+            KeyboardInterrupt: it was interrupted.
         """
         line = [module, command, "--task", str(self.task_file), *arguments]
         self.console.print(f"$ python -m {' '.join(line)}", markup=False, soft_wrap=True)
         code = subprocess.call([sys.executable, "-m", *line], env=self.environment)  # noqa: S603 - the project's own modules
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
         if code:
             raise StateError(
                 f"python -m {module} {command}",
