@@ -44,11 +44,11 @@ class FeaturePipeline:
         """Open the dead-letter table."""
         return DeadLetters(self._folder / "dead_letters.db")
 
-    def open_store(self) -> tuple[OfflineTables, OnlineViews]:
+    def open_store(self, *, anew: bool = False) -> tuple[OfflineTables, OnlineViews]:
         """Open both sides of the feature store; the task's views stand in it afterwards."""
         store = open_feature_store(self.settings.home)
         tables = OfflineTables(offline_folder(self.settings.home))
-        apply_task(self.task, store, tables)
+        apply_task(self.task, store, tables, anew=anew)
         return tables, OnlineViews(store)
 
     def backfill(
@@ -63,7 +63,7 @@ class FeaturePipeline:
             claim_home(self._folder, self.task, anew=not log.size())
             backfill = Backfill(
                 task=self.task,
-                open_store=self.open_store,
+                open_store=lambda: self.open_store(anew=True),
                 log=log,
                 handover=Handover(self._folder),
                 dead_letters=dead_letters,

@@ -48,9 +48,10 @@ class BackfillReport:
 
 @dataclass(frozen=True)
 class Backfill:
-    """Loads history. Interrupted at any point, it is run again: nothing is counted twice.
+    """Loads history, in place of what was loaded before.
 
-    The labels are written last: training finds no labelled mention before all else stands.
+    Interrupted at any point, it is run again: nothing is counted twice. The labels go first and
+    come last, so that training finds no labelled mention while anything else is missing.
     """
 
     task: Task
@@ -87,6 +88,8 @@ class Backfill:
             )
         with self.progress.step("Opening the feature store"):
             offline, online = self.open_store()
+        labels = tables[MENTION_LABEL]
+        offline.replace(MENTION_LABEL, labels.clear(), now, self.log.partitions)
         with self.progress.step("Writing the offline store", len(tables) - 1) as wrote:
             for view, rows in tables.items():
                 if view != MENTION_LABEL:
@@ -100,7 +103,7 @@ class Backfill:
                 online_keys[view] = online.write(view, key, tables[view], wrote)
         self.handover.save(states)
         self.log.begin_after(now, history.mentions, history.labels)
-        offline.replace(MENTION_LABEL, tables[MENTION_LABEL], now, self.log.partitions)
+        offline.replace(MENTION_LABEL, labels, now, self.log.partitions)
         return BackfillReport(
             rows=history.rows,
             mentions=len(history.mentions),

@@ -27,13 +27,24 @@ if TYPE_CHECKING:
 _TASK_TAG = "task"
 
 
-def apply_task(task: Task, store: FeatureStore, tables: OfflineTables) -> None:
+def apply_task(
+    task: Task, store: FeatureStore, tables: OfflineTables, *, anew: bool = False
+) -> None:
     """Create or update what the task needs in the feature store, and its empty tables.
+
+    Args:
+        task: gives views and service.
+        store: keeps them.
+        tables: where the views' rows are.
+        anew: forget the online rows, of which some keys may not come again.
 
     Raises:
         StateError: the store belongs to another task.
     """
     _check_same_task(task, store)
+    if anew and (outdated := store.list_feature_views()):
+        store.apply([], objects_to_delete=[*outdated], partial=False)
+        store.refresh_registry()
     tables.create_missing(empty_tables(task))
     views = feature_views(task, tables)
     store.apply([*entities(), *views, feature_service(task, views)])

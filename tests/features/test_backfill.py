@@ -108,12 +108,12 @@ def test_backfill_fills_both_sides_of_the_store(tmp_path: Path, history: Path) -
 
 WRITES = [
     (OfflineTables, "replace", 1),
-    (OfflineTables, "replace", 3),
+    (OfflineTables, "replace", 4),
     (OnlineViews, "write", 1),
     (OnlineViews, "write", 2),
     (Handover, "save", 1),
     (SqliteEventLog, "begin_after", 1),
-    (OfflineTables, "replace", 4),
+    (OfflineTables, "replace", 5),
 ]
 """The writes of a backfill, in order: where it may be interrupted."""
 
@@ -145,6 +145,22 @@ def test_interrupted_backfill_is_run_again(
     assert labels.is_empty()
     pipeline(tmp_path).backfill(history, NOW, Quiet())
     assert stored(tmp_path / "home") == stored(undisturbed / "home")
+
+
+def test_second_backfill_takes_the_place_of_the_first(tmp_path: Path, history: Path) -> None:
+    """Keys that do not come again are gone from both sides, not left with old values."""
+    made = pipeline(tmp_path)
+    made.backfill(history, NOW, Quiet())
+    history.write_text(ROWS.replace("film 2", "film 9"))
+    made.backfill(history, NOW, Quiet())
+    store = open_feature_store(tmp_path / "home")
+    online = store.get_online_features(
+        features=["subject_activity:mentions_60s"],
+        entity_rows=[{"subject_id": "film 2"}, {"subject_id": "film 9"}],
+    ).to_dict()
+    assert online["mentions_60s"] == [None, 13]
+    table = pl.read_delta(str(offline_folder(tmp_path / "home") / "subject_activity"))
+    assert set(table["subject_id"]) == {"film 0", "film 1", "film 9"}
 
 
 def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None:
