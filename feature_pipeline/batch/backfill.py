@@ -77,10 +77,18 @@ class Backfill:
         if self.log.size():
             raise not_empty(self.log.size())
         with self.progress.step(f"Reading {path.name}"):
-            history = read_history(path, self.task, now).without_newest(hold_back)
+            history = read_history(path, self.task, now)
         self.dead_letters.forget(f"{path.name}, ")
         self.dead_letters.add(history.rejected)
         self._check_rejected(path, history)
+        if len(history.mentions) <= hold_back:
+            raise InputError(
+                str(path),
+                expected=f"more mentions than the {hold_back} to be held back",
+                found=f"{len(history.mentions)}",
+                remedy="Hold back fewer, or bring more.",
+            )
+        history = history.without_newest(hold_back)
         with self.progress.step("Computing features"):
             events = EventTables.of(history.mentions, history.labels)
             states, tables = transform(
@@ -129,5 +137,3 @@ class Backfill:
                 remedy="Mend the file or the task file; nothing was written. "
                 "`python -m feature_pipeline dead-letters` shows the rejected rows.",
             )
-        if not history.mentions:
-            raise InputError(str(path), expected="at least one mention", found="no rows")

@@ -39,11 +39,11 @@ class History:
 
     def newest(self, count: int) -> History:
         """Return the newest mentions with their labels, and nothing else."""
-        return self._of(self.mentions[len(self.mentions) - count :])
+        return self._of(self.mentions[max(0, len(self.mentions) - count) :])
 
     def without_newest(self, count: int) -> History:
         """Return everything but the newest mentions and their labels."""
-        rest = self._of(self.mentions[: len(self.mentions) - count])
+        rest = self._of(self.mentions[: max(0, len(self.mentions) - count)])
         return replace(rest, rejected=self.rejected, duplicates=self.duplicates)
 
     def _of(self, mentions: list[KnownMention]) -> History:

@@ -174,6 +174,15 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
         assert letters.count() == 3
 
 
+def test_nothing_to_load_is_told(tmp_path: Path, history: Path) -> None:
+    """A file without rows, or with no more than are to be held back, is an error, not a success."""
+    with pytest.raises(InputError, match="more mentions than the 40"):
+        pipeline(tmp_path).backfill(history, NOW, Quiet(), hold_back=40)
+    history.write_text("id,text,film,critic,date,rating\n")
+    with pytest.raises(InputError, match="more mentions than the 0"):
+        pipeline(tmp_path).backfill(history, NOW, Quiet())
+
+
 def test_history_after_events_is_refused(tmp_path: Path, history: Path) -> None:
     """Once events were streamed a backfill is refused: it would count them away."""
     made = pipeline(tmp_path)

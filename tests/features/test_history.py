@@ -190,3 +190,5 @@ def test_newest_and_the_rest_make_the_whole(tmp_path: Path) -> None:
     assert rest.mentions + newest.mentions == history.mentions
     assert rest.labels + newest.labels == history.labels
     assert history.without_newest(0).mentions == history.mentions
+    assert history.newest(9).mentions == history.mentions
+    assert history.without_newest(9).mentions == []
