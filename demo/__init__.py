@@ -1,1 +1,1 @@
-"""The whole loop on real texts, told step by step. It uses the services as any user would."""
+"""The whole loop on real texts, told step by step. It uses commands and HTTP, as users do."""

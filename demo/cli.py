@@ -47,11 +47,8 @@ def _run(options: argparse.Namespace, console: Console, environment: dict[str, s
     settings = load_settings(Settings, environment)
     task_file = options.task or settings.task
     task = load_task(task_file)
-    environment |= {
-        "FTI_HOME": str(settings.home),
-        "FTI_TASK": str(task_file),
-        "FTI_INFERENCE_MODEL": task.name,
-    }
+    environment |= {"FTI_HOME": str(settings.home), "FTI_TASK": str(task_file)}
+    environment.pop("FTI_INFERENCE_MODEL", None)
     services = embedded_services(environment)
     with hold_home(settings.home) as home:
         refresh_home(home)
@@ -71,7 +68,7 @@ def _run(options: argparse.Namespace, console: Console, environment: dict[str, s
     show_proofs(console, proofs)
     console.print(
         f"All of it took {(time.monotonic() - begin) / 60:.1f} minutes and stands in {home}."
-        " `make serve` brings the services back up."
+        f" FTI_HOME={home} FTI_TASK={task_file} make serve brings the services back up."
     )
 
 

@@ -57,12 +57,13 @@ class FeaturePipeline:
         """Load a file of history."""
         with (
             self._sole_writer(),
+            self._sole_gateway(),
             closing(self.open_log()) as log,
             closing(self.open_dead_letters()) as dead_letters,
         ):
-            claim_home(self._folder, self.task, anew=not log.size())
             backfill = Backfill(
                 task=self.task,
+                claim=lambda: claim_home(self._folder, self.task, anew=True),
                 open_store=lambda: self.open_store(anew=True),
                 log=log,
                 handover=Handover(self._folder),
@@ -79,6 +80,14 @@ class FeaturePipeline:
             remedy="A stream worker or a backfill runs there: stop it first.",
         )
 
+    def _sole_gateway(self) -> AbstractContextManager[None]:
+        """Keep events from being posted while history is loaded."""
+        return hold_file(
+            self._folder / "gateway.lock",
+            place=f"event log in FTI_HOME {self.settings.home}",
+            remedy="A gateway or a backfill runs there: stop it first.",
+        )
+
     def gateway(self, log: SqliteEventLog, dead_letters: DeadLetters) -> FastAPI:
         """Return the gateway's application."""
         return create_app(
@@ -91,7 +100,11 @@ class FeaturePipeline:
     def serve(self) -> None:
         """Run the gateway until SIGTERM or Ctrl-C."""
         claim_home(self._folder, self.task, anew=False)
-        with closing(self.open_log()) as log, closing(self.open_dead_letters()) as dead_letters:
+        with (
+            self._sole_gateway(),
+            closing(self.open_log()) as log,
+            closing(self.open_dead_letters()) as dead_letters,
+        ):
             uvicorn.run(
                 self.gateway(log, dead_letters),
                 host=self.settings.features_host,

@@ -13,7 +13,7 @@ class FeatureSettings(Settings):
     """What the gateway, the stream worker and the backfill need to know."""
 
     features_host: str = "127.0.0.1"
-    features_port: Annotated[int, Field(ge=0, le=65_535)] = 8001
+    features_port: Annotated[int, Field(ge=1, le=65_535)] = 8001
     features_partitions: Annotated[int, Field(ge=1, le=1_024)] = 2
     """Log partitions; fixed when the log is made."""
     features_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0

@@ -13,6 +13,7 @@ from inference_pipeline.settings import InferenceSettings
 from shared.errors import FtiError
 from shared.logs import configure_logs
 from shared.settings import load_settings
+from shared.task import load_task
 
 _DRAIN_SECONDS = 30
 
@@ -50,7 +51,10 @@ def _settings(given: argparse.Namespace) -> InferenceSettings:
     """Return the settings; what stands on the command line goes before the environment."""
     flags = {"FTI_INFERENCE_HOST": given.host, "FTI_INFERENCE_PORT": given.port}
     chosen = {name: value for name, value in flags.items() if value is not None}
-    return load_settings(InferenceSettings, {**os.environ, **chosen})
+    settings = load_settings(InferenceSettings, {**os.environ, **chosen})
+    if settings.inference_model:
+        return settings
+    return settings.model_copy(update={"inference_model": load_task(settings.task).name})
 
 
 def _serve(settings: InferenceSettings) -> None:

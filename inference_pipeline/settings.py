@@ -14,10 +14,9 @@ class InferenceSettings(Settings):
     """What the inference pipeline reads from the environment, such as ``FTI_INFERENCE_PORT``."""
 
     inference_host: str = "127.0.0.1"
-    inference_port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    """Zero takes any free port."""
-    inference_model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = "brand_mentions"
-    """The registered model, named as its task is."""
+    inference_port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    inference_model: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,62})?$")] = ""
+    """The registered model; by default the one of the task."""
     inference_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Between two looks at the alias ``champion``."""
     inference_feature_timeout_seconds: Annotated[float, Field(gt=0)] = 0.5

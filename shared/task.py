@@ -142,7 +142,8 @@ class Gate(_Section):
     min_gain_over_baseline: float = 0.0
     """Held-out accuracy above the linear baseline's; the gain must be greater than this."""
     min_onnx_agreement: Annotated[float, Field(ge=0, le=1)] = 0.999
-    """Share of held-out labels on which the ONNX file must agree with torch."""
+    """Share of labels, on the newest held-out rows (512 at most), on which ONNX must agree with
+    torch."""
 
 
 class Training(_Section):
@@ -180,6 +181,12 @@ class Task(_Section):
     def _labels_make_feature_names(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels that differ")
+        for window in self.activity.spans:
+            if not re.fullmatch(r"[1-9]\d*[smhd]", window.name):
+                raise ValueError(f"windows such as '24h', unlike {window.name!r}")
+        kinds = ["mentions", *self.labels, *(f"share_{label}" for label in self.labels)]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError("labels that are not 'mentions', nor 'share_' before another label")
         for label in self.labels:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label):
                 raise ValueError(f"labels of letters, digits and _, unlike {label!r}")

@@ -40,9 +40,8 @@ def split(rows: Rows, training: Training, labels: list[str]) -> Split:
         StateError: one of the sides would be empty, or a label has no row to learn from.
     """
     single = fold_copies(rows)
-    cut = len(single) - max(1, round(len(single) * training.holdout_share))
-    older, newest = single.take(slice(0, cut)), single.take(slice(cut, None))
-    holdout = newest.take(slice(-training.max_holdout, None))
+    held = min(max(1, round(len(single) * training.holdout_share)), training.max_holdout)
+    older, holdout = single.take(slice(0, -held)), single.take(slice(-held, None))
     train = older.take(slice(-training.max_texts, None)) if training.max_texts else older
     absent = sorted({labels[i] for i in range(len(labels)) if not np.any(train.labels == i)})
     if absent:

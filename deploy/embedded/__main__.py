@@ -16,7 +16,6 @@ from deploy.embedded.processes import Processes, answers
 from deploy.embedded.services import embedded_services
 from shared.errors import FtiError
 from shared.settings import Settings, load_settings
-from shared.task import load_task
 
 _START_SECONDS = 90.0
 
@@ -41,7 +40,6 @@ def main() -> int:
 
 def _run(environment: dict[str, str], console: Console, stop: threading.Event) -> None:
     settings = load_settings(Settings, environment)
-    environment.setdefault("FTI_INFERENCE_MODEL", load_task(settings.task).name)
     services = embedded_services(environment)
     urls = {name: service.url for name, service in services.items() if service.port}
     with hold_home(settings.home) as home, Processes(home / "logs", environment) as processes:

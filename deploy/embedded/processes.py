@@ -103,7 +103,6 @@ class Processes:
         condition: Callable[[], bool],
         what: str,
         seconds: float,
-        on_poll: Callable[[], object] = lambda: None,
     ) -> None:
         """Wait for a condition while all processes live.
 
@@ -120,7 +119,6 @@ class Processes:
                     found="not yet",
                     remedy=f"See {self._logs}.",
                 )
-            on_poll()
             time.sleep(_POLL_SECONDS)
 
     def check_alive(self) -> None:

@@ -55,6 +55,7 @@ class Backfill:
     """
 
     task: Task
+    claim: Callable[[], None]
     open_store: Callable[[], tuple[OfflineTables, OnlineViews]]
     log: EventLog
     handover: Handover
@@ -89,6 +90,7 @@ class Backfill:
                 remedy="Hold back fewer, or bring more.",
             )
         history = history.without_newest(hold_back)
+        self.claim()
         with self.progress.step("Computing features"):
             events = EventTables.of(history.mentions, history.labels)
             states, tables = transform(

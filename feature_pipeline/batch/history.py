@@ -130,11 +130,11 @@ def _label_of(
     if value is None:
         return None
     fields: dict[str, Any] = {"mention_id": mention.mention_id, "label": value}
-    if columns.labelled_at is not None:
-        fields["labelled_at"] = _as_utc(row.fields.get(columns.labelled_at))
-    else:
-        # A label cannot be known before now even where the delay would have it later.
-        fields["labelled_at"] = min(mention.published_at + task.input.label_delay, now)
+    labelled_at = columns.labelled_at and _absent_if_blank(row.fields.get(columns.labelled_at))
+    # Without a time of its own a label is known after the delay, but not later than now.
+    fields["labelled_at"] = _as_utc(labelled_at) or min(
+        mention.published_at + task.input.label_delay, now
+    )
     if columns.annotator is not None:
         fields["annotator"] = _absent_if_blank(row.fields.get(columns.annotator)) or "unknown"
     label = admission.label(row.place, fields)

@@ -55,12 +55,12 @@ class OfflineTables:
             The number of rows written; rows written before are not written again.
         """
         table = DeltaTable(str(self.path(view)))
-        fresh = []
-        for partition, (rows, _) in parts.items():
-            version = table.transaction_version(str(partition))
-            if version is not None:
-                rows = rows.filter(pl.col(KNOWN_AT) > from_micros(version))  # noqa: PLW2901
-            fresh.append(rows)
+        fresh, marks = [], {}
+        for partition, (rows, watermark) in parts.items():
+            written = from_micros(table.transaction_version(str(partition)) or 0)
+            fresh.append(rows.filter(pl.col(KNOWN_AT) > written))
+            # A replay may lag behind what another partition's rows make us commit.
+            marks[partition] = max(watermark, written)
         added = pl.concat(fresh)
         if added.is_empty():
             return 0
@@ -68,7 +68,7 @@ class OfflineTables:
             table,
             added.to_arrow(),
             mode="append",
-            commit_properties=_transactions({key: mark for key, (_, mark) in parts.items()}),
+            commit_properties=_transactions(marks),
         )
         return added.height
 

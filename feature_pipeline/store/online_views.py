@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from shared.features import KNOWN_AT
-
 if TYPE_CHECKING:
     from feast import FeatureStore
 
@@ -46,8 +44,6 @@ class OnlineViews:
         if any(latest.null_count().row(0)):
             raise ValueError(f"{view}: a null in {latest.null_count().to_dicts()}")
         for chunk in latest.iter_slices(_CHUNK_ROWS):
-            self._store.write_to_online_store(
-                view, df=chunk.with_columns(pl.col(KNOWN_AT)).to_pandas()
-            )
+            self._store.write_to_online_store(view, df=chunk.to_pandas())
             on_rows(chunk.height)
         return latest.height

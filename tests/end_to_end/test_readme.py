@@ -52,7 +52,7 @@ def test_demo_proves_every_stage(demo: str, checkout: Checkout) -> None:
         assert f"│ {stage} " in table
     assert "none failed" in " ".join(table.replace("│", " ").split())
     assert "Arrival times are simulated" in demo
-    assert not list((checkout.folder / ".fti" / "training").glob("**/*.tmp"))
+    assert list((checkout.folder / ".fti" / "training" / "making").iterdir()) == []
 
 
 def test_prediction(services: subprocess.Popen[str], checkout: Checkout) -> None:

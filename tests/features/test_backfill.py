@@ -170,6 +170,7 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
     with pytest.raises(InputError, match="3 of 43; the first: history"):
         pipeline(tmp_path).backfill(path, NOW, Quiet())
     assert not offline_folder(tmp_path / "home").exists()
+    assert not (tmp_path / "home" / "features" / "task.json").exists()
     with closing(pipeline(tmp_path).open_dead_letters()) as letters:
         assert letters.count() == 3
 
@@ -212,15 +213,16 @@ def test_backfill_voids_what_a_stream_had_saved(tmp_path: Path, history: Path) -
     assert not saved.exists()
 
 
-def test_backfill_and_stream_exclude_each_other(tmp_path: Path, history: Path) -> None:
-    """While a worker writes features, a backfill is refused, and so is a second worker."""
+def test_backfill_excludes_worker_and_gateway(tmp_path: Path, history: Path) -> None:
+    """While a worker or a gateway runs a backfill is refused, and so is a second of either."""
     made = pipeline(tmp_path)
     folder = tmp_path / "home" / "features"
-    with hold_file(folder / "writer.lock", place="a worker", remedy=""):
-        with pytest.raises(StateError, match="stop it first"):
-            made.backfill(history, NOW, Quiet())
-        with pytest.raises(StateError, match="stop it first"):
-            made.stream()
+    for lock, also in (("writer.lock", made.stream), ("gateway.lock", made.serve)):
+        with hold_file(folder / lock, place="another", remedy=""):
+            with pytest.raises(StateError, match="stop it first"):
+                made.backfill(history, NOW, Quiet())
+            with pytest.raises(StateError, match="stop it first"):
+                also()
 
 
 def test_windows_are_fixed_once_events_were_streamed(tmp_path: Path, history: Path) -> None:

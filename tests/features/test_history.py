@@ -120,6 +120,18 @@ def test_json_lines_and_parquet_read_as_csv_does(tmp_path: Path) -> None:
         assert len(history.rejected) == rejected
 
 
+def test_label_without_its_time_is_known_after_the_delay(tmp_path: Path) -> None:
+    """Where a file gives some labels a time and some none, the delay stands in for the latter."""
+    columns = small_task().input.columns.model_copy(update={"labelled_at": "seen"})
+    task = small_task()
+    task = task.model_copy(update={"input": task.input.model_copy(update={"columns": columns})})
+    rows = GOOD.strip() + ",2026-03-01T11:00:00Z\n" + GOOD.replace("1,", "2,", 1).strip() + ",\n"
+    history = read(tmp_path, HEADER.strip() + ",seen\n" + rows, task)
+    known = {label.label.mention_id: label.known_at for label in history.labels}
+    assert known["1"] == datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert known["2"] == datetime(2026, 3, 1, 10, 0, 10, tzinfo=UTC)
+
+
 def test_typed_columns_of_parquet_are_taken(tmp_path: Path) -> None:
     """Dates and whole-number ids, as Parquet holds them, are times and ids."""
     path = tmp_path / "h.parquet"

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from shared.sqlite_file import open_sqlite
 from training_pipeline.problem import Problem
 from training_pipeline.result import TrainResult
 from training_pipeline.service.runs import INTERRUPTED, Run, RunState
@@ -26,7 +27,7 @@ CREATE TABLE IF NOT EXISTS runs (
     finished_at TEXT,
     result TEXT,
     error TEXT
-)
+);
 """
 _COLUMNS = (
     "run_id, reason, state, stage, progress, created_at, started_at, finished_at, result, error"
@@ -42,9 +43,7 @@ class SqliteRunStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as database:
-            database.execute(_SCHEMA)
+        open_sqlite(path, _SCHEMA).close()
 
     def add(self, run: Run, idempotency_key: str | None = None) -> Run:
         """Keep a new run, or return the run that was added with the same key before."""

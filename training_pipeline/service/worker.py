@@ -101,10 +101,24 @@ class Worker:
                 if run is None:
                     self._wake.wait(_IDLE_SECONDS)
                 else:
-                    self._execute(run)
+                    self._execute_or_fail(run)
         except Exception:  # noqa: BLE001 - last resort of a thread: logged, shown as not ready
             # The thread ends, and readiness says so; what went wrong stands in the log.
             _log.exception("worker died")
+
+    def _execute_or_fail(self, run: Run) -> None:
+        """Execute a run; should the service itself fail at it, only this run fails."""
+        try:
+            self._execute(run)
+        except Exception:  # noqa: BLE001 - whatever it is, the next run deserves its turn
+            _log.exception("run could not be executed", run_id=run.run_id)
+            fault = Problem(
+                place="training service",
+                expected="to execute the run",
+                found="a fault in the service",
+                remedy="The log of the service tells more; post the run again.",
+            )
+            self._store.finish(run.run_id, RunState.FAILED, _now(), error=fault)
 
     def _execute(self, run: Run) -> None:
         _log.info("run started", run_id=run.run_id, reason=run.reason)

@@ -1,0 +1,54 @@
+"""The offline tables: each row once, however a replay comes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from feature_pipeline.definition.activity import MOMENT
+from feature_pipeline.store.offline_tables import OfflineTables
+from shared.features import KNOWN_AT
+from tests.features.conftest import START
+
+VIEW = "mention_label"
+
+
+def rows(*seconds: int) -> pl.DataFrame:
+    moments = [START + timedelta(seconds=second) for second in seconds]
+    schema = pl.Schema({KNOWN_AT: MOMENT, "label": pl.String()})
+    return pl.DataFrame({KNOWN_AT: moments, "label": ["x"] * len(seconds)}, schema=schema)
+
+
+def at(second: int) -> datetime:
+    return START + timedelta(seconds=second)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> OfflineTables:
+    made = OfflineTables(tmp_path)
+    made.create_missing({VIEW: rows()})
+    return made
+
+
+def seconds_in(tables: OfflineTables) -> list[float]:
+    written = pl.read_delta(str(tables.path(VIEW)))[KNOWN_AT]
+    return sorted((moment - START).total_seconds() for moment in written)
+
+
+def test_rows_that_come_again_are_dropped(tables: OfflineTables) -> None:
+    """A replay that is cut otherwise adds only what is new."""
+    assert tables.append(VIEW, {0: (rows(1, 2), at(2))}) == 2
+    assert tables.append(VIEW, {0: (rows(2, 3), at(3))}) == 1
+    assert tables.append(VIEW, {0: (rows(1), at(1))}) == 0
+    assert seconds_in(tables) == [1, 2, 3]
+
+
+def test_lagging_replay_does_not_take_a_mark_back(tables: OfflineTables) -> None:
+    """A partition that lags in a replay keeps its mark when another one's rows are committed."""
+    tables.append(VIEW, {0: (rows(1), at(1)), 1: (rows(5), at(5))})
+    tables.append(VIEW, {0: (rows(2), at(2)), 1: (rows(), at(3))})
+    assert tables.append(VIEW, {1: (rows(5), at(5))}) == 0
+    assert seconds_in(tables) == [1, 2, 5]
