@@ -15,12 +15,14 @@ if TYPE_CHECKING:
         PolarsDeltaOfflineStoreConfig,
     )
     from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
+    from feast_polars_delta.versions import pinned
 
 __all__ = [
     "OfflineStoreError",
     "PolarsDeltaOfflineStore",
     "PolarsDeltaOfflineStoreConfig",
     "PolarsDeltaRetrievalJob",
+    "pinned",
 ]
 
 _MODULE_OF = {
@@ -28,6 +30,7 @@ _MODULE_OF = {
     "PolarsDeltaOfflineStore": "offline_store",
     "PolarsDeltaOfflineStoreConfig": "offline_store",
     "PolarsDeltaRetrievalJob": "retrieval_job",
+    "pinned": "versions",
 }
 
 

@@ -10,7 +10,9 @@ from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.repo_config import RepoConfig
 
 from feast_polars_delta.errors import OfflineStoreError
-from feast_polars_delta.source_table import as_moment, is_delta, location, open_table
+from feast_polars_delta.fit import check_columns, in_types_of, in_utc
+from feast_polars_delta.location import is_delta, source_location
+from feast_polars_delta.source_table import open_table
 
 
 def append_rows(config: RepoConfig, view: FeatureView, rows: pa.Table) -> None:
@@ -23,22 +25,17 @@ def append_rows(config: RepoConfig, view: FeatureView, rows: pa.Table) -> None:
             or values do not fit the table's types.
     """
     source = view.batch_source
-    path = location(config, source)
+    location = source_location(config, source)
     if source is None or not is_delta(source):
         raise OfflineStoreError(
-            path, expected="a source with DeltaFormat to append to", found="Parquet"
+            location.uri, expected="a source with DeltaFormat to append to", found="Parquet"
         )
-    frame = _in_utc(pl.DataFrame(rows))
-    if DeltaTable.is_deltatable(path):
-        frame = _in_types_of(open_table(config, source).schema, frame, path)
+    frame = in_utc(pl.DataFrame(rows))
+    if DeltaTable.is_deltatable(location.uri, location.storage_options):
+        frame = in_types_of(open_table(config, source).schema, frame, location.uri)
     else:
-        _check_columns(_declared(view, source), frame, path)
-    frame.write_delta(path, mode="append")
-
-
-def _in_utc(frame: pl.DataFrame) -> pl.DataFrame:
-    times = {name: dtype for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)}
-    return frame.with_columns(as_moment(name, dtype) for name, dtype in times.items())
+        check_columns(_declared(view, source), frame, location.uri)
+    frame.write_delta(location.uri, mode="append", storage_options=location.storage_options)
 
 
 def _declared(view: FeatureView, source: DataSource) -> set[str]:
@@ -48,47 +45,3 @@ def _declared(view: FeatureView, source: DataSource) -> set[str]:
     names = [field.name for field in fields if field.name != DUMMY_ENTITY_ID]
     names += [source.timestamp_field, *filter(None, [source.created_timestamp_column])]
     return {column_of.get(name, name) for name in names}
-
-
-def _in_types_of(schema: pl.Schema, frame: pl.DataFrame, path: str) -> pl.DataFrame:
-    _check_columns(set(schema), frame, path)
-    for column in sorted(set(frame.columns) - set(schema)):
-        raise OfflineStoreError(
-            path, column=column, expected="only columns of the table", found="a new one"
-        )
-    return frame.select(_in_type(frame[column], dtype, path) for column, dtype in schema.items())
-
-
-def _in_type(values: pl.Series, dtype: pl.DataType, path: str) -> pl.Series:
-    """Return values in a type of the same kind that holds them all; pandas widens at will."""
-    if values.dtype == dtype:
-        return values
-    kinds = (values.dtype, dtype)
-    same_kind = (
-        values.dtype in (pl.Null, pl.Categorical)
-        or all(kind.is_numeric() for kind in kinds)
-        or all(kind.is_temporal() for kind in kinds)
-    )
-    cast = values.cast(dtype, strict=False) if same_kind else None
-    lossless = cast is not None and (
-        all(kind.is_float() for kind in kinds)  # to the nearest is what a narrower float means
-        or cast.cast(values.dtype).eq_missing(values).all()
-    )
-    if cast is None or not lossless:
-        raise OfflineStoreError(
-            path,
-            column=values.name,
-            expected=f"values that fit the table's type {dtype}",
-            found=f"type {values.dtype}" if cast is None else f"some of {values.dtype} that do not",
-        )
-    return cast
-
-
-def _check_columns(expected: set[str], frame: pl.DataFrame, path: str) -> None:
-    for column in sorted(expected - set(frame.columns)):
-        raise OfflineStoreError(
-            path,
-            column=column,
-            expected="that column in the rows to append",
-            found=f"only {', '.join(map(repr, frame.columns))}",
-        )

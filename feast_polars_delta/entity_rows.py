@@ -83,6 +83,11 @@ def read_entity_rows(entity_df: object) -> EntityRows:
 
 
 def _times(values: pd.Series) -> pl.Series:
+    """Return times in UTC; what pandas does not hold as times it parses, which takes longer."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
+        times = pl.from_pandas(values)
+        naive = not isinstance(values.dtype, pd.DatetimeTZDtype)
+        return times.dt.replace_time_zone("UTC") if naive else times.dt.convert_time_zone("UTC")
     try:
         return pl.from_pandas(pd.to_datetime(values, utc=True))
     except (ValueError, TypeError) as error:

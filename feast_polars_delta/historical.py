@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
@@ -13,13 +12,16 @@ from feast.repo_config import RepoConfig
 from feast.utils import (
     _get_requested_feature_views_to_features_dict,
     _get_requested_on_demand_feature_views,
+    compute_non_entity_date_range,
 )
 
-from feast_polars_delta.entity_rows import PLACE, read_entity_rows
+from feast_polars_delta.changes import changes_between
+from feast_polars_delta.entity_rows import read_entity_rows
 from feast_polars_delta.errors import OfflineStoreError
-from feast_polars_delta.point_in_time import ViewColumns, join_views
+from feast_polars_delta.point_in_time import PointInTimeJoin, ViewColumns
 from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
 from feast_polars_delta.source_table import SourceTable, open_table
+from feast_polars_delta.versions import check_pins, pin_of
 
 
 def historical_features(
@@ -31,36 +33,38 @@ def historical_features(
     registry: BaseRegistry,
     project: str,
     full_feature_names: bool,
-    time_range: Mapping[str, datetime | None],
+    known_only: bool,
+    time_range: tuple[datetime | None, datetime | None],
 ) -> PolarsDeltaRetrievalJob:
     """Return a job for Feast's ``get_historical_features``.
 
     Raises:
         OfflineStoreError: the entity dataframe, a table or a pinned version does not fit.
     """
-    if entity_df is None:
-        raise OfflineStoreError(
-            PLACE,
-            expected="a pandas DataFrame",
-            found=f"none, but {', '.join(time_range) or 'no time range'}",
-            remedy="This store joins to rows only; pull_all_from_table_or_query reads a range.",
-        )
-    entities = read_entity_rows(entity_df)
+    check_pins(config, registry, project)
     requested, _ = _get_requested_feature_views_to_features_dict(
         feature_refs,
         feature_views,
         _get_requested_on_demand_feature_views(feature_refs, project, registry),
     )
     tables = _open_tables(config, list(requested))
-    query = join_views(
-        entities,
-        [
-            _view_columns(view, features, tables[view.name], full_feature_names=full_feature_names)
-            for view, features in requested.items()
-        ],
-    )
+    views = [
+        _view_columns(
+            view,
+            features,
+            tables[view.name],
+            full_feature_names=full_feature_names,
+            known_only=known_only,
+        )
+        for view, features in requested.items()
+    ]
+    if entity_df is None:
+        start, end = compute_non_entity_date_range(feature_views, *time_range)
+        entities = changes_between(start.astimezone(UTC), end.astimezone(UTC), views)
+    else:
+        entities = read_entity_rows(entity_df)
     return PolarsDeltaRetrievalJob(
-        query,
+        PointInTimeJoin(entities, views).collect,
         config=config,
         versions=_versions(tables),
         full_feature_names=full_feature_names,
@@ -78,11 +82,12 @@ def historical_features(
 
 def _open_tables(config: RepoConfig, views: list[FeatureView]) -> dict[str, SourceTable]:
     """Open each view's table once, so that two aliases of a view read the same version."""
-    pins: dict[str, int] = config.offline_store.versions
     tables: dict[str, SourceTable] = {}
     for view in views:
         if view.name not in tables:
-            tables[view.name] = open_table(config, view.batch_source, pins.get(view.name))
+            source = view.batch_source
+            names = [view.name] if source is None else [view.name, source.name]
+            tables[view.name] = open_table(config, source, pin_of(config, *names))
     return tables
 
 
@@ -91,7 +96,12 @@ def _versions(tables: dict[str, SourceTable]) -> dict[str, int]:
 
 
 def _view_columns(
-    view: FeatureView, features: list[str], table: SourceTable, *, full_feature_names: bool
+    view: FeatureView,
+    features: list[str],
+    table: SourceTable,
+    *,
+    full_feature_names: bool,
+    known_only: bool,
 ) -> ViewColumns:
     source = view.batch_source
     if source is None:
@@ -99,6 +109,7 @@ def _view_columns(
     column_of = {feature: column for column, feature in source.field_mapping.items()}
     created = source.created_timestamp_column
     prefix = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
+    timestamp = column_of.get(source.timestamp_field, source.timestamp_field)
     return ViewColumns(
         table=table,
         keys={
@@ -107,7 +118,8 @@ def _view_columns(
             if key.name != DUMMY_ENTITY_ID
         },
         features={f"{prefix}{feature}": column_of.get(feature, feature) for feature in features},
-        timestamp=column_of.get(source.timestamp_field, source.timestamp_field),
+        timestamp=timestamp,
         created=column_of.get(created, created) if created else None,
         ttl=view.ttl or None,
+        known_only=known_only,
     )

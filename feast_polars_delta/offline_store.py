@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 from feast.data_source import DataSource
+from feast.feature_logging import LoggingConfig, LoggingSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.registry.base_registry import BaseRegistry
@@ -29,8 +31,13 @@ class PolarsDeltaOfflineStoreConfig(FeastConfigBaseModel):
 
     type: str = "feast_polars_delta.PolarsDeltaOfflineStore"
     versions: dict[str, NonNegativeInt] = Field(default_factory=dict)
-    """Delta version at which ``get_historical_features`` reads a feature view, by its name; views
-    that are not named are read at their latest version."""
+    """The Delta version at which a table is read, by the name of its feature view or its source."""
+    as_of: datetime | None = None
+    """The moment as of which tables are read that ``versions`` does not name; a naive one is UTC.
+    None: at their latest version."""
+    storage_options: dict[str, str] = Field(default_factory=dict)
+    """What an object store must be told, as Delta Lake and Polars name it: ``aws_endpoint_url``,
+    ``aws_region``, ``aws_access_key_id`` and so on. What is missing comes from the environment."""
 
 
 class PolarsDeltaOfflineStore(OfflineStore):
@@ -41,6 +48,8 @@ class PolarsDeltaOfflineStore(OfflineStore):
     raise OfflineStoreError for a table or a column that does not fit.
     """
 
+    supports_filter_by_created_timestamp = True
+
     @staticmethod
     def get_historical_features(  # noqa: PLR0917 - Feast's signature
         config: RepoConfig,
@@ -50,11 +59,14 @@ class PolarsDeltaOfflineStore(OfflineStore):
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,  # noqa: FBT001, FBT002 - Feast's signature
-        **kwargs: datetime | None,
+        filter_by_created_timestamp: bool = False,  # noqa: FBT001, FBT002 - Feast's signature
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
     ) -> PolarsDeltaRetrievalJob:
         """Return a job that adds to each row of the dataframe the features as of its time.
 
-        Every row comes back once, in its order; features without a match are null.
+        Every row comes back once, in its order; features without a match are null. Without a
+        dataframe the rows are the keys and times at which a table changed in the time range.
         """
         from feast_polars_delta.historical import historical_features
 
@@ -66,7 +78,8 @@ class PolarsDeltaOfflineStore(OfflineStore):
             registry=registry,
             project=project,
             full_feature_names=full_feature_names,
-            time_range=kwargs,
+            known_only=filter_by_created_timestamp,
+            time_range=(start_date, end_date),
         )
 
     @staticmethod
@@ -120,6 +133,19 @@ class PolarsDeltaOfflineStore(OfflineStore):
         append_rows(config, feature_view, table)
         if progress is not None:
             progress(table.num_rows)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add served features to the log of a feature service."""
+        from feast_polars_delta.logged_features import write_logs
+
+        write_logs(config, data, source, logging_config, registry)
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource

@@ -16,6 +16,9 @@ from feast_polars_delta.source_table import SourceTable
 _ROW = "__feast_polars_delta_row"
 _AT = "__feast_polars_delta_at"
 _CREATED = "__feast_polars_delta_created"
+_HAPPENED = "__feast_polars_delta_happened"
+_POSITION = "__feast_polars_delta_position"
+_RANK = "__feast_polars_delta_rank"
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -34,55 +37,138 @@ class ViewColumns:
     """The table's column that settles which of two rows of one time counts: the later made."""
     ttl: timedelta | None
     """How much older than the entity row a feature row may be, that included; None: any age."""
+    known_only: bool = False
+    """Whether a feature row counts only from the time on at which it was created."""
+
+    @property
+    def waits_for_creation(self) -> bool:
+        """Whether a row may become known later than it happened."""
+        return self.known_only and self.created is not None
 
 
-def join_views(entities: EntityRows, views: Iterable[ViewColumns]) -> pl.LazyFrame:
-    """Add the features of all views to the entity rows.
+class PointInTimeJoin:
+    """Entity rows with the features of all views. Files are read by ``collect``, not before.
 
-    Each entity row comes back exactly once, in its place. Rows sort by time once for all views:
-    ``join_asof`` wants both sides ordered, and does not check it within groups.
-
-    Raises:
-        OfflineStoreError: a column is missing, is of the wrong type, or would stand twice.
+    Only keys and times are sorted and joined: each entity row gets the position of the feature row
+    that it matches. The features, which are most of a table, are read afterwards, a view at a time,
+    and taken by position.
     """
-    names = set(entities.frame.columns)
-    rows = entities.frame.lazy().with_columns(entities.moment.alias(_AT)).with_row_index(_ROW)
-    rows = rows.sort(_AT)
-    for view in views:
-        _check_new(names, view)
-        names |= set(view.features)
-        rows = _join(rows, entities, view)
-    return rows.sort(_ROW).drop(_ROW, _AT)
+
+    def __init__(self, entities: EntityRows, views: Iterable[ViewColumns]) -> None:
+        """Check that all columns are there and fit.
+
+        Raises:
+            OfflineStoreError: a column is missing, is of the wrong type, or would stand twice.
+        """
+        self._entities = entities
+        self._views: list[_ViewJoin] = []
+        names = set(entities.frame.columns)
+        for view in views:
+            _check_new(names, view)
+            names |= set(view.features)
+            self._views.append(_view_join(entities, view))
+
+    def collect(self) -> pl.DataFrame:
+        """Return each entity row exactly once, in its place, with features or nulls.
+
+        Raises:
+            OfflineStoreError: a table has no rows at all.
+            polars.exceptions.PolarsError, OSError: the files of a table cannot be read.
+        """
+        frame = self._entities.frame
+        asked = frame.lazy().with_columns(self._entities.moment.alias(_AT)).with_row_index(_ROW)
+        asked = asked.select(_ROW, _AT, *self._keys()).sort(_AT).collect().lazy()
+        return pl.concat([frame, *(view.collect(asked) for view in self._views)], how="horizontal")
+
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(key for view in self._views for key in view.keys))
 
 
-def _join(rows: pl.LazyFrame, entities: EntityRows, view: ViewColumns) -> pl.LazyFrame:
-    untyped = [
-        pl.col(entity_key).cast(view.table.type_of(table_key))
-        for table_key, entity_key in view.keys.items()
-        if entities.key_type(entity_key) == pl.Null
-    ]
-    return rows.with_columns(untyped).join_asof(
-        _history(entities, view),
-        on=_AT,
-        by=list(view.keys.values()) or None,
-        strategy="backward",
-        tolerance=view.ttl,
-        check_sortedness=False,  # both sides were sorted here; with `by` it would only warn
-    )
+@dataclass(frozen=True)
+class _ViewJoin:
+    """How the entity rows find their rows in one view."""
+
+    table: SourceTable
+    keys: list[str]
+    untyped_keys: list[pl.Expr]
+    """Casts of the entity rows' keys that have no values, hence no type, to those of the table."""
+    history: pl.LazyFrame
+    """Time, keys and position of each row that can match; of rows that match the last counts."""
+    features: pl.LazyFrame
+    """The features of the same rows, in the order of their positions."""
+    tolerance: timedelta | None
+    alive: pl.Expr
+    """Whether a match is not too old, where ``tolerance`` cannot tell."""
+
+    def collect(self, asked: pl.LazyFrame) -> pl.DataFrame:
+        """Return the features of the entity rows, which come sorted by time."""
+        # join_asof wants both sides in order, and does not check it within groups.
+        joined = asked.with_columns(self.untyped_keys).join_asof(
+            self.history,
+            on=_AT,
+            by=self.keys or None,
+            strategy="backward",
+            tolerance=self.tolerance,
+            check_sortedness=False,  # both sides were sorted here; with `by` it would only warn
+        )
+        position = pl.when(self.alive).then(pl.col(_POSITION)).alias(_POSITION)
+        positions = joined.select(_ROW, position).sort(_ROW).collect()[_POSITION]
+        features = self.features.collect()
+        if features.is_empty():
+            self.table.check_not_empty()
+        return features.select(pl.all().gather(positions))
 
 
-def _history(entities: EntityRows, view: ViewColumns) -> pl.LazyFrame:
-    """Return the rows of a view that can match, in the order that decides: the last one counts."""
+def _view_join(entities: EntityRows, view: ViewColumns) -> _ViewJoin:
     table = view.table
     keys = [_key(entities, table, theirs, ours) for theirs, ours in view.keys.items()]
     features = [table.column(column).alias(name) for name, column in view.features.items()]
     at = table.moment(view.timestamp)
-    created = [] if view.created is None else [table.moment(view.created).alias(_CREATED)]
-    history = table.rows.filter(_within_reach(entities, view, at))
-    history = history.select(at.alias(_AT), *created, *keys, *features)
+    rows = table.rows.filter(_within_reach(entities, view, at))
+    return _ViewJoin(
+        table=table,
+        keys=list(view.keys.values()),
+        untyped_keys=[
+            pl.col(ours).cast(table.type_of(theirs))
+            for theirs, ours in view.keys.items()
+            if entities.key_type(ours) == pl.Null
+        ],
+        history=_history(rows, view, at, keys),
+        features=rows.select(features),
+        tolerance=None if view.waits_for_creation else view.ttl,
+        alive=pl.col(_HAPPENED) >= pl.col(_AT) - view.ttl
+        if view.waits_for_creation and view.ttl is not None
+        else pl.lit(value=True),
+    )
+
+
+def _history(
+    rows: pl.LazyFrame, view: ViewColumns, at: pl.Expr, keys: list[pl.Expr]
+) -> pl.LazyFrame:
+    """Return the times, keys and positions of rows, in the order that decides."""
+    created = [] if view.created is None else [view.table.moment(view.created).alias(_CREATED)]
+    history = rows.select(at.alias(_AT), *created, *keys).with_row_index(_POSITION)
     by = [_AT, _CREATED] if created else [_AT]
     # Stable, so that a version read twice settles full ties alike.
-    return history.sort(by, nulls_last=False, maintain_order=True).drop(_CREATED, strict=False)
+    history = history.sort(by, nulls_last=False, maintain_order=True)
+    if view.waits_for_creation:
+        history = _as_it_became_known(history, list(view.keys.values()))
+    return history.drop(_CREATED, strict=False)
+
+
+def _as_it_became_known(history: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """Reorder sorted rows by when they became known, without those that came too late to count.
+
+    A row is known once it has happened and been created; one without a time of creation never is.
+    Of the known rows the last in ``history`` counts, so a row that becomes known after a later
+    one never does.
+    """
+    known = history.filter(pl.col(_CREATED).is_not_null()).with_row_index(_RANK)
+    known = known.with_columns(
+        pl.col(_AT).alias(_HAPPENED), pl.max_horizontal(_AT, _CREATED).alias(_AT)
+    ).sort(_AT, _RANK)
+    best = pl.col(_RANK).cum_max()
+    return known.filter(pl.col(_RANK) == (best.over(keys) if keys else best)).drop(_RANK)
 
 
 def _within_reach(entities: EntityRows, view: ViewColumns, at: pl.Expr) -> pl.Expr:

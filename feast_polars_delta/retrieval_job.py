@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,24 +11,27 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from feast.data_format import DeltaFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
-from feast.infra.offline_stores.file_source import FileSource, SavedDatasetFileStorage
+from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
 from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.location import Location, locate
+from feast_polars_delta.parquet_file import write_parquet_file
+from feast_polars_delta.source_table import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class PolarsDeltaRetrievalJob(RetrievalJob):
-    """A lazy query over tables at fixed versions; every call that returns rows runs it."""
+    """A query over tables at fixed versions; every call that returns rows runs it."""
 
     def __init__(
         self,
-        query: pl.LazyFrame,
+        collect: Callable[[], pl.DataFrame],
         *,
         config: RepoConfig,
         versions: dict[str, int],
@@ -35,7 +39,7 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
         on_demand_feature_views: list[OnDemandFeatureView] | None = None,
         metadata: RetrievalMetadata | None = None,
     ) -> None:
-        self._query = query
+        self._collect = collect
         self._config = config
         self._versions = versions
         self._full_feature_names = full_feature_names
@@ -75,12 +79,12 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002 - Feast's
         try:
-            frame = self._query.collect()
+            frame = self._collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise OfflineStoreError(
                 ", ".join(self._versions) or "Parquet files",
                 expected="files that can be read",
-                found=str(error).partition("\n")[0],
+                found=first_line(error),
             ) from error
         # One chunk a column: Feast's writer to the online store takes the first chunk only.
         return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -108,20 +112,31 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
                 found=type(storage).__name__,
             )
         options = storage.file_options
-        path = FileSource.get_uri_for_file_path(repo_path=self._config.repo_path, uri=options.uri)
+        location = locate(self._config, options.uri, options.s3_endpoint_override)
         delta = isinstance(options.file_format, DeltaFormat)
-        there = DeltaTable.is_deltatable(path) if delta else Path(path).exists()
-        if there and not allow_overwrite:
+        if not allow_overwrite and (_is_delta_there if delta else _is_file_there)(location):
             raise SavedDatasetLocationAlreadyExists(location=options.uri)
         frame = pl.DataFrame(self.to_arrow(timeout=timeout))
         if delta:
-            frame.write_delta(path, mode="overwrite")
+            frame.write_delta(
+                location.uri,
+                mode="overwrite",
+                delta_write_options={"schema_mode": "overwrite"},
+                storage_options=location.storage_options,
+            )
         else:
-            _write_parquet(frame, Path(path))
+            write_parquet_file(frame, location)
 
 
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    frame.write_parquet(unfinished)
-    unfinished.replace(path)
+def _is_delta_there(location: Location) -> bool:
+    return DeltaTable.is_deltatable(location.uri, location.storage_options)
+
+
+def _is_file_there(location: Location) -> bool:
+    if not location.is_remote:
+        return Path(location.uri).exists()
+    try:
+        pl.scan_parquet(location.uri, storage_options=location.storage_options).collect_schema()
+    except FileNotFoundError:
+        return False
+    return True

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from feast.data_format import DeltaFormat
 from feast.data_source import DataSource
-from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.location import Location, is_delta, source_location
+from feast_polars_delta.versions import Pin, version_at
 
 MOMENT = pl.Datetime("us", "UTC")
 """In what times are compared: the resolution of Delta Lake; finer ones are cut to it."""
@@ -56,6 +58,17 @@ class SourceTable:
             )
         return as_moment(column, dtype)
 
+    def check_not_empty(self) -> None:
+        """Raise OfflineStoreError if the table has no rows: it would join as nothing but nulls."""
+        if self.rows.head(1).collect().is_empty():
+            raise OfflineStoreError(
+                self.path,
+                column=", ".join(self.schema),
+                expected="rows to join",
+                found="none" if self.version is None else f"none at version {self.version}",
+                remedy="Write the feature view's first rows before reading it.",
+            )
+
     def arrow_types(self) -> list[tuple[str, str]]:
         """Return the columns with the names of their Arrow types, as Feast's type map knows them.
 
@@ -75,75 +88,78 @@ def as_moment(column: str, dtype: pl.Datetime) -> pl.Expr:
     return moment.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
 
 
-def location(config: RepoConfig, source: DataSource | None) -> str:
-    """Return the path of a source, relative ones seen from the feature repository.
-
-    Raises:
-        OfflineStoreError: the source is not a file.
-    """
-    if not isinstance(source, FileSource):
-        raise OfflineStoreError(
-            getattr(source, "name", "data source"),
-            expected="a FileSource",
-            found=type(source).__name__,
-        )
-    return FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=source.path)
-
-
-def is_delta(source: DataSource | None) -> bool:
-    """Tell whether a source is declared to be a Delta table."""
-    return isinstance(source, FileSource) and isinstance(source.file_format, DeltaFormat)
-
-
-def open_table(
-    config: RepoConfig, source: DataSource | None, version: int | None = None
-) -> SourceTable:
-    """Open the table of a source; a Delta table at a version or at its latest.
+def open_table(config: RepoConfig, source: DataSource | None, pin: Pin = None) -> SourceTable:
+    """Open the table of a source; a Delta table as its pin says, or at its latest version.
 
     Raises:
         OfflineStoreError: the table is not there, cannot be read, or has no such version.
     """
-    path = location(config, source)
+    location = source_location(config, source)
     if is_delta(source):
-        return _open_delta(path, version)
-    if version is not None:
+        return _open_delta(location, pin)
+    if pin is not None:
         raise OfflineStoreError(
-            path, expected=f"a Delta table to read at version {version}", found="Parquet"
+            location.uri,
+            expected=f"a Delta table to read at {_phrase(pin)}",
+            found="Parquet, which keeps no versions",
         )
-    return _open_parquet(path)
+    return _open_parquet(location)
 
 
-def _open_delta(path: str, version: int | None) -> SourceTable:
+def _open_delta(location: Location, pin: Pin) -> SourceTable:
     try:
-        table = DeltaTable(path, version=version)
+        number = pin if isinstance(pin, int) else None
+        table = DeltaTable(location.uri, number, location.storage_options)
+        if isinstance(pin, datetime):
+            table.load_as_version(version_at(table, pin))
         rows = pl.scan_delta(table)
-        return SourceTable(path, rows, rows.collect_schema(), table.version())
+        return SourceTable(location.uri, rows, rows.collect_schema(), table.version())
     except TableNotFoundError:
         raise OfflineStoreError(
-            path,
+            location.uri,
             expected="a Delta table",
             found="none",
             remedy="Write the feature view's first rows before reading it.",
         ) from None
     except (DeltaError, pl.exceptions.PolarsError, OSError) as error:
-        wanted = "a readable log" if version is None else f"version {version} in the log"
+        wanted = "a readable log" if pin is None else f"{_phrase(pin)} in the log"
         raise OfflineStoreError(
-            path, expected=f"a Delta table with {wanted}", found=_first_line(error)
+            location.uri, expected=f"a Delta table with {wanted}", found=first_line(error)
         ) from error
 
 
-def _open_parquet(path: str) -> SourceTable:
-    rows = pl.scan_parquet(path)
+def _phrase(pin: Pin) -> str:
+    return f"version {pin}" if isinstance(pin, int) else f"the moment {pin}"
+
+
+def _open_parquet(location: Location) -> SourceTable:
     try:
-        return SourceTable(path, rows, rows.collect_schema(), None)
+        rows = _scan_parquet(location)
+        return SourceTable(location.uri, rows, rows.collect_schema(), None)
     except FileNotFoundError:
-        raise OfflineStoreError(path, expected="Parquet files", found="none") from None
+        raise OfflineStoreError(location.uri, expected="Parquet files", found="none") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise OfflineStoreError(
-            path, expected="readable Parquet files", found=_first_line(error)
+            location.uri, expected="readable Parquet files", found=first_line(error)
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    # deltalake appends a native stack trace to some messages.
+def _scan_parquet(location: Location) -> pl.LazyFrame:
+    """Scan a file, or the Parquet files below a folder; others there, as writers leave, are not."""
+    options = location.storage_options
+    if location.is_remote:
+        folder = not location.uri.endswith((".parquet", ".pq"))
+        pattern = location.child("**/*.parquet").uri if folder else location.uri
+        return pl.scan_parquet(pattern, storage_options=options, hive_partitioning=folder)
+    path = Path(location.uri)
+    if not path.is_dir():
+        return pl.scan_parquet(path, glob=False)
+    files = sorted(path.rglob("*.parquet"))
+    if not files:
+        raise FileNotFoundError
+    return pl.scan_parquet(files, glob=False, hive_partitioning=True)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of a library's message; deltalake appends native stack traces."""
     return str(error).partition("\n")[0].rstrip(".")

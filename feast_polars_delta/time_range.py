@@ -12,6 +12,7 @@ from feast.repo_config import RepoConfig
 
 from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
 from feast_polars_delta.source_table import SourceTable, open_table
+from feast_polars_delta.versions import pin_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def pull_all(
     end: datetime | None,
 ) -> PolarsDeltaRetrievalJob:
     """Return a job that reads all rows from start to end, both included; None is no bound."""
-    table = open_table(config, source)
+    table = open_table(config, source, pin_of(config, source.name))
     return _job(config, source, table, _read(table, columns, start, end))
 
 
@@ -55,7 +56,7 @@ def pull_latest(
     The last row is the one with the latest timestamp, then with the latest created timestamp. A
     table without keys has one last row, under Feast's dummy key.
     """
-    table = open_table(config, source)
+    table = open_table(config, source, pin_of(config, source.name))
     rows = _read(table, columns, start, end)
     rows = rows.sort(columns.times, nulls_last=False, maintain_order=True)
     if columns.keys:
@@ -90,4 +91,4 @@ def _job(
 ) -> PolarsDeltaRetrievalJob:
     # Feast names no feature view here, so the version goes by the name of the source.
     versions = {} if table.version is None else {source.name: table.version}
-    return PolarsDeltaRetrievalJob(rows, config=config, versions=versions)
+    return PolarsDeltaRetrievalJob(rows.collect, config=config, versions=versions)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable as Table
 from feast import FeatureStore, FeatureView, Field, FileSource
+from feast.data_source import PushMode, PushSource
 from feast.types import Int64
 
 from feast_polars_delta import OfflineStoreError
@@ -122,3 +123,15 @@ def test_only_delta_tables_can_be_appended_to(store: FeatureStore) -> None:
     )
     with pytest.raises(OfflineStoreError, match="expected a source with DeltaFormat"):
         append(store, view, ROWS)
+
+
+def test_events_can_be_pushed(store: FeatureStore, delta: DeltaTable) -> None:
+    """Feast's push to the offline store adds rows, once the table is there."""
+    pushed = PushSource(name="pushed", batch_source=delta("t", ROWS))
+    view = FeatureView(
+        name="activity", entities=[SUBJECT], schema=[Field(name="n", dtype=Int64)], source=pushed
+    )
+    store.apply([SUBJECT, view])
+    event = pd.DataFrame({**ROWS, "event_timestamp": [at(1)], "n": [2]})
+    store.push("pushed", event, to=PushMode.OFFLINE)
+    assert stored(view)["n"].to_list() == [1, 2]

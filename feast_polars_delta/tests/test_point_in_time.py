@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ import pytest
 from feast import FeatureStore, FeatureView, Field, FileSource
 from feast.types import Int64
 
-from feast_polars_delta.entity_rows import read_entity_rows
-from feast_polars_delta.point_in_time import ViewColumns, join_views
-from feast_polars_delta.source_table import open_table
+from feast_polars_delta import OfflineStoreError
 from feast_polars_delta.tests.conftest import NOON, SOURCE, SUBJECT, at, history
 
 DeltaTable = Callable[..., FileSource]
@@ -122,45 +120,17 @@ def test_an_empty_entity_dataframe_gives_no_rows(store: FeatureStore, delta: Del
     assert ask(store, table, {"subject_id": [], "event_timestamp": []}) == []
 
 
-def test_an_empty_table_gives_nulls_of_its_types(store: FeatureStore, delta: DeltaTable) -> None:
-    """A table before its first row is no error."""
-    rows = pl.DataFrame({"subject_id": ["a"], "event_timestamp": [at(0)], "n": [1]})
-    table = delta("t", rows.clear())
-    assert ask(store, table, {"subject_id": ["a"], "event_timestamp": [at(1)]}) == [None]
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_of_rows_with_one_time_the_last_created_counts(
-    store: FeatureStore, delta: DeltaTable, order: int
+def test_a_table_without_rows_is_refused(
+    store: FeatureStore, delta: DeltaTable, tmp_path: Path
 ) -> None:
-    """However they are stored; a row without a created timestamp counts least."""
-    rows = pl.DataFrame(
-        {
-            "subject_id": ["a"] * 4,
-            "event_timestamp": [at(0)] * 4,
-            "made": [None, at(1), at(3), at(2)],
-            "n": [9, 1, 3, 2],
-        }
-    )
-    table = delta("t", rows[::order], created_timestamp_column="made")
-    assert ask(store, table, {"subject_id": ["a"], "event_timestamp": [at(9)]}) == [3]
-
-
-def test_a_later_event_counts_even_if_it_was_created_earlier(
-    store: FeatureStore, delta: DeltaTable
-) -> None:
-    """The created timestamp settles ties only."""
-    table = delta(
-        "t",
-        {
-            "subject_id": ["a", "a"],
-            "event_timestamp": [at(0), at(1)],
-            "made": [at(8), at(2)],
-            "n": [1, 2],
-        },
-        created_timestamp_column="made",
-    )
-    assert ask(store, table, {"subject_id": ["a"], "event_timestamp": [at(9)]}) == [2]
+    """It would join as nothing but nulls, and nobody would see why."""
+    rows = pl.DataFrame({"subject_id": ["a"], "event_timestamp": [at(0)], "n": [1]}).clear()
+    rows.write_parquet(tmp_path / "p.parquet")
+    parquet = FileSource(path=str(tmp_path / "p.parquet"), timestamp_field="event_timestamp")
+    for table, name in ((delta("t", rows), "/t"), (parquet, r"/p\.parquet")):
+        expected = f"{name}, column 'subject_id, event_timestamp, n': expected rows to join"
+        with pytest.raises(OfflineStoreError, match=expected):
+            ask(store, table, {"subject_id": ["a"], "event_timestamp": [at(1)]})
 
 
 def test_tables_need_no_order(store: FeatureStore, delta: DeltaTable) -> None:
@@ -271,33 +241,18 @@ def test_a_view_without_entities_joins_every_row(store: FeatureStore, delta: Del
     assert frame["n"].to_list() == [2, None, 1]
 
 
-def test_only_the_columns_and_times_that_can_matter_are_read(
-    store: FeatureStore, delta: DeltaTable
-) -> None:
-    """The scan takes key, time and feature, and bounds the times by entity rows and ttl."""
-    source = delta(
-        "t",
-        {
-            "subject_id": ["a"],
-            "event_timestamp": [NOON],
-            "n": [1],
-            "text": ["long"],
-            "vector": [[0.5]],
-        },
-    )
-    table = open_table(store.config, source)
-    entity_df = pd.DataFrame(
-        {"subject_id": ["a"], "event_timestamp": [datetime(2026, 2, 1, tzinfo=UTC)]}
-    )
-    view = ViewColumns(
-        table=table,
-        keys={"subject_id": "subject_id"},
-        features={"n": "n"},
-        timestamp="event_timestamp",
-        created=None,
-        ttl=timedelta(hours=1),
-    )
-    plan = join_views(read_entity_rows(entity_df), [view]).explain()
-    assert "PROJECT 3/5 COLUMNS" in plan
-    assert "2026-02-01 00:00:00 UTC" in plan
-    assert "2026-01-31 23:00:00 UTC" in plan
+def test_files_that_cannot_matter_are_not_read(store: FeatureStore, delta: DeltaTable) -> None:
+    """The log tells the times in each file: those out of every row's reach may even be lost."""
+    rows = {"subject_id": ["a"], "n": [1]}
+    table = delta("t", {**rows, "event_timestamp": [at(-999)]})
+    old = list(Path(table.path).glob("*.parquet"))
+    pl.DataFrame({**rows, "event_timestamp": [at(0)]}).write_delta(table.path, mode="append")
+    recent = set(Path(table.path).glob("*.parquet")) - set(old)
+    pl.DataFrame({**rows, "event_timestamp": [at(999)]}).write_delta(table.path, mode="append")
+    for file in Path(table.path).glob("*.parquet"):
+        if file not in recent:
+            file.unlink()
+    asked = {"subject_id": ["a"], "event_timestamp": [at(5)]}
+    assert ask(store, table, asked, ttl=timedelta(minutes=9)) == [1]
+    with pytest.raises(OfflineStoreError, match="activity: expected files that can be read"):
+        ask(store, table, asked)

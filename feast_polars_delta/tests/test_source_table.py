@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from feast import FeatureStore, FileSource
+from feast.data_format import DeltaFormat
 from feast.data_source import PushSource
 
 from feast_polars_delta import OfflineStoreError
@@ -26,7 +27,7 @@ def test_a_delta_table_is_read_at_its_latest_version_or_at_the_one_named(
     source = delta("t", ROWS)
     pl.DataFrame(ROWS).write_delta(source.path, mode="append")
     latest = open_table(store.config, source)
-    first = open_table(store.config, source, version=0)
+    first = open_table(store.config, source, pin=0)
     assert (latest.version, latest.rows.collect().height) == (1, 2)
     assert (first.version, first.rows.collect().height) == (0, 1)
 
@@ -80,9 +81,9 @@ def test_an_absent_table_is_named(store: FeatureStore, delta: DeltaTable, tmp_pa
 def test_an_absent_version_is_named(store: FeatureStore, delta: DeltaTable) -> None:
     """A pin to a version that was never written, or to a table that has none, is an error."""
     with pytest.raises(OfflineStoreError, match=r"/t: expected a Delta table with version 7 in"):
-        open_table(store.config, delta("t", ROWS), version=7)
+        open_table(store.config, delta("t", ROWS), pin=7)
     with pytest.raises(OfflineStoreError, match="expected a Delta table to read at version 7"):
-        open_table(store.config, FileSource(path="t.parquet"), version=7)
+        open_table(store.config, FileSource(path="t.parquet"), pin=7)
 
 
 def test_damaged_files_are_named(store: FeatureStore, delta: DeltaTable, tmp_path: Path) -> None:
@@ -112,3 +113,13 @@ def test_only_file_sources_are_read(store: FeatureStore, delta: DeltaTable) -> N
     push = PushSource(name="pushed", batch_source=delta("t", ROWS))
     with pytest.raises(OfflineStoreError, match="pushed: expected a FileSource, found PushSource"):
         open_table(store.config, push)
+
+
+@pytest.mark.parametrize("name", ["a b", "a[b", "a%20b", "a#b", "ä"])
+def test_paths_that_delta_lake_breaks_on_are_refused(
+    store: FeatureStore, tmp_path: Path, name: str
+) -> None:
+    """Some are written and cannot be read back; at one the library ends the process."""
+    source = FileSource(path=str(tmp_path / name), file_format=DeltaFormat())
+    with pytest.raises(OfflineStoreError, match="expected letters, digits and"):
+        open_table(store.config, source)

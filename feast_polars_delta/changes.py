@@ -1,0 +1,57 @@
+"""The rows to ask for when none are given: the moments at which a table changed, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from feast_polars_delta.entity_rows import PLACE, EntityRows
+from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.point_in_time import ViewColumns
+from feast_polars_delta.source_table import first_line
+
+_TIMESTAMP = "event_timestamp"
+
+
+def changes_between(start: datetime, end: datetime, views: Sequence[ViewColumns]) -> EntityRows:
+    """Return each key and time of a row in any of the views' tables, ends included, in order.
+
+    Views without keys follow those with keys; alone, they give the times at which they changed.
+
+    Raises:
+        OfflineStoreError: the views have different keys, or the tables cannot be read.
+    """
+    keyed = [view for view in views if view.keys] or list(views)
+    keys = list(keyed[0].keys.values())
+    for view in keyed:
+        if set(view.keys.values()) != set(keys):
+            raise OfflineStoreError(
+                view.table.path,
+                expected=f"the join keys of the other views, {', '.join(keys)}",
+                found=", ".join(view.keys.values()),
+                remedy="Give an entity dataframe, or ask for these views one at a time.",
+            )
+    changes = pl.concat(
+        [_changes(view, keys, start, end) for view in keyed], how="vertical_relaxed"
+    )
+    try:
+        frame = changes.unique().sort(_TIMESTAMP, *keys).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise OfflineStoreError(
+            PLACE,
+            expected=f"join keys {', '.join(keys)} of one type in files that can be read",
+            found=first_line(error),
+        ) from error
+    return EntityRows(frame, _TIMESTAMP, earliest=start, latest=end)
+
+
+def _changes(
+    view: ViewColumns, keys: Sequence[str], start: datetime, end: datetime
+) -> pl.LazyFrame:
+    at = view.table.moment(view.timestamp)
+    column_of = {ours: theirs for theirs, ours in view.keys.items()}
+    found = view.table.rows.filter(at.is_between(pl.lit(start), pl.lit(end)))
+    columns = [view.table.column(column_of[key]).alias(key) for key in keys]
+    return found.select(*columns, at.alias(_TIMESTAMP)).drop_nulls()
