@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,11 +22,16 @@ def offline_folder(home: Path) -> Path:
     return home / "offline"
 
 
-def open_feature_store(home: Path) -> FeatureStore:
+def open_feature_store(home: Path, *, versions: Mapping[str, int] | None = None) -> FeatureStore:
     """Open the embedded feature store under FTI_HOME. It costs seconds: once per process.
 
     The registry is SQL because several processes use it at once: Feast's file registry truncates
     before it writes.
+
+    Args:
+        home: FTI_HOME.
+        versions: the table version at which a feature view is read offline, by its name; others
+            are read at their latest.
 
     Raises:
         StateError: the registry is damaged.
@@ -46,7 +52,10 @@ def open_feature_store(home: Path) -> FeatureStore:
             "cache_ttl_seconds": 30,
         },
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
-        offline_store={"type": "feast_polars_delta.PolarsDeltaOfflineStore"},
+        offline_store={
+            "type": "feast_polars_delta.PolarsDeltaOfflineStore",
+            "versions": dict(versions or {}),
+        },
         entity_key_serialization_version=3,
     )
     try:

@@ -132,8 +132,7 @@ class FeastDataset:
                 end_date=_EVER[1],
             )
             found = cast("PolarsJob", job)
-            version = found.versions.get(source.name)
-            return found.to_polars(), {} if version is None else {view: version}
+            return found.to_polars(), dict(found.versions)
 
     def _features(
         self, labelled: pl.DataFrame, service: FeatureService

@@ -131,7 +131,7 @@ def _view(
         entities=[Entity(name=entity, join_keys=[key], value_type=ValueType.STRING)],
         schema=[Field(name=key, dtype=String), *schema],
         source=FileSource(
-            name=f"{name}_table",
+            name=name,
             path=str(tables.path(name)),
             timestamp_field=KNOWN_AT,
             file_format=DeltaFormat(),

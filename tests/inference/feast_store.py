@@ -41,7 +41,7 @@ def open_store(home: Path) -> FeatureStore:
                     Field(name="share_positive_24h", dtype=Float64),
                 ],
                 source=FileSource(
-                    name=f"{role}_table",
+                    name=f"{role}_activity",
                     path=str(home / f"{role}.parquet"),
                     timestamp_field="event_timestamp",
                 ),

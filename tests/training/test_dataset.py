@@ -63,6 +63,19 @@ def test_a_later_label_corrects_an_earlier_one(tmp_path: Path, task: Task) -> No
     assert after.sha256 != before.sha256
 
 
+def test_a_dataset_can_be_read_at_the_versions_that_it_names(tmp_path: Path, task: Task) -> None:
+    """Whatever was written since: corrections, new mentions, new activity."""
+    mentions, labels = sample_mentions(40)
+    store = fill_feature_store(tmp_path, mentions.head(20), labels.head(20))
+    before = FeastDataset(store).read(task)
+    for view, rows in (("mention_text", mentions), ("mention_label", labels)):
+        table = tmp_path / "offline" / view
+        rows.tail(20).select(pl.read_delta(table).columns).write_delta(table, mode="append")
+    assert len(FeastDataset(store).read(task).rows) == 40
+    again = FeastDataset(open_feature_store(tmp_path, versions=before.versions)).read(task)
+    assert (again.versions, again.sha256) == (before.versions, before.sha256)
+
+
 @pytest.mark.parametrize(
     ("labels_become", "message"),
     [

@@ -1,0 +1,133 @@
+"""The feature store as several processes and Feast's own tools meet in it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pytest
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.data_format import DeltaFormat
+from feast.types import Int64
+
+from shared.errors import StateError
+from shared.feature_store import open_feature_store, read_feature_service
+
+SUBJECT = Entity(name="subject", join_keys=["subject_id"], value_type=ValueType.STRING)
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+APPLY = """
+import sys
+from pathlib import Path
+from tests.contracts.test_feature_store import SUBJECT, view
+from shared.feature_store import open_feature_store
+
+home, name = Path(sys.argv[1]), sys.argv[2]
+store = open_feature_store(home)
+print("ready", flush=True)
+sys.stdin.readline()
+store.apply([SUBJECT, view(home, name)])
+"""
+
+
+def view(home: Path, name: str) -> FeatureView:
+    """Return a view of one integer feature."""
+    return FeatureView(
+        name=name,
+        entities=[SUBJECT],
+        ttl=timedelta(0),
+        schema=[Field(name="n", dtype=Int64)],
+        source=FileSource(
+            name=name,
+            path=str(home / name),
+            timestamp_field="event_timestamp",
+            file_format=DeltaFormat(),
+        ),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    """A store with a view ``counts``, of which subject a has a row online and offline."""
+    rows = pd.DataFrame({"subject_id": ["a"], "n": [7], "event_timestamp": [NOON]})
+    pl.from_pandas(rows).write_delta(tmp_path / "counts")
+    store = open_feature_store(tmp_path)
+    store.apply([SUBJECT, view(tmp_path, "counts")])
+    store.refresh_registry()
+    store.write_to_online_store("counts", df=rows)
+    return store
+
+
+def online(store: FeatureStore) -> list[int]:
+    """Return the feature of subject a as serving reads it."""
+    answer = store.get_online_features(["counts:n"], [{"subject_id": "a"}])
+    values: list[int] = answer.to_dict()["n"]
+    return values
+
+
+def test_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Feast's file registry would keep the last one's objects only."""
+    open_feature_store(tmp_path).refresh_registry()
+    command = [sys.executable, "-W", "ignore", "-c", APPLY, str(tmp_path)]
+    pipe = subprocess.PIPE
+    appliers = [
+        subprocess.Popen([*command, name], stdin=pipe, stdout=pipe, text=True)
+        for name in ("first", "second")
+    ]
+    for applier in appliers:
+        assert applier.stdout is not None
+        assert applier.stdout.readline() == "ready\n"
+    for applier in appliers:
+        applier.communicate("go\n", timeout=60)
+        assert applier.returncode == 0
+    store = open_feature_store(tmp_path)
+    store.refresh_registry()
+    assert {found.name for found in store.list_feature_views()} == {"first", "second"}
+
+
+def test_an_open_store_sees_a_service_that_another_applied(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    """Its registry is cached, so reading a service asks anew."""
+    with pytest.raises(StateError, match="expected a feature service 'model'"):
+        read_feature_service(store, "model")
+    other = open_feature_store(tmp_path)
+    other.apply([FeatureService(name="model", features=[other.get_feature_view("counts")])])
+    assert [feature.name for feature in read_feature_service(store, "model").features] == ["n"]
+
+
+def test_online_reads_go_on_while_somebody_materializes(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    """Twice, since only a view that was materialized before has a state to leave."""
+    other = open_feature_store(tmp_path)
+
+    def materialize() -> None:
+        for day in (1, 2):
+            other.materialize(NOON - timedelta(days=1), NOON + timedelta(days=day))
+
+    with ThreadPoolExecutor() as threads:
+        materialized = threads.submit(materialize)
+        reads = 0
+        while not (materialized.done() and reads):
+            store.refresh_registry()
+            assert online(store) == [7]
+            reads += 1
+        materialized.result()
+
+
+def test_materializing_with_feasts_own_command_gives_the_latest_values(
+    store: FeatureStore, tmp_path: Path
+) -> None:
+    """The offline store hands over what Feast writes online."""
+    later = pl.DataFrame(
+        {"subject_id": ["a"], "n": [9], "event_timestamp": [NOON + timedelta(hours=1)]}
+    )
+    later.write_delta(tmp_path / "counts", mode="append")
+    store.materialize(NOON - timedelta(days=1), NOON + timedelta(days=1))
+    assert online(store) == [9]
