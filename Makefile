@@ -5,12 +5,13 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python -m
 TASK ?=
 INPUT ?=
+OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test lint unit clean
+.PHONY: help venv demo serve test lint unit bench-offline-store clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-20s %s\n", $$1, $$2}'
 
 venv: $(VENV)/.complete ## make the virtual environment with pinned dependencies
 
@@ -36,6 +37,13 @@ lint: venv
 
 unit: venv
 	$(RUN) pytest
+
+bench-offline-store: $(VENV)/.bench ## the offline store beside Feast's own and bare Polars; OPTIONS='--sizes 20000'
+	$(RUN) benchmarks.offline_store $(OPTIONS)
+
+$(VENV)/.bench: $(VENV)/.complete requirements/bench.txt
+	$(PIP) install -r requirements/bench.txt -c constraints.txt
+	touch $@
 
 clean: ## remove the virtual environment and the embedded state
 	rm -rf $(VENV) .fti

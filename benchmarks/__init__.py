@@ -1,0 +1,1 @@
+"""What the system costs beside what else could be used; run by hand, never deployed."""

@@ -1,0 +1,16 @@
+"""A process for ``run_fresh`` to watch: does what its second argument says."""
+
+import sys
+import time
+from pathlib import Path
+
+answer, order = Path(sys.argv[1]), sys.argv[2]
+if order == "answer":
+    answer.write_text('{"pages": 3}')
+elif order == "eat":
+    eaten = bytearray(512 * 2**20)
+    time.sleep(60)
+elif order == "sleep":
+    time.sleep(60)
+elif order == "break":
+    raise ValueError("nothing left")
