@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from feast_polars_delta.entity_rows import PLACE, EntityRows
+from feast_polars_delta.entity_rows import EntityRows
 from feast_polars_delta.errors import OfflineStoreError
 from feast_polars_delta.point_in_time import ViewColumns
 from feast_polars_delta.source_table import first_line
@@ -33,25 +33,25 @@ def changes_between(start: datetime, end: datetime, views: Sequence[ViewColumns]
                 found=", ".join(view.keys.values()),
                 remedy="Give an entity dataframe, or ask for these views one at a time.",
             )
-    changes = pl.concat(
-        [_changes(view, keys, start, end) for view in keyed], how="vertical_relaxed"
-    )
+    changes = [_changes(view, keys, start, end) for view in keyed]
     try:
-        frame = changes.unique().sort(_TIMESTAMP, *keys).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
+        frame = pl.concat(changes, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
         raise OfflineStoreError(
-            PLACE,
-            expected=f"join keys {', '.join(keys)} of one type in files that can be read",
+            ", ".join(view.table.path for view in keyed),
+            expected=f"join keys {', '.join(keys)} of one type",
             found=first_line(error),
         ) from error
+    frame = frame.unique().sort(_TIMESTAMP, *keys)
     return EntityRows(frame, _TIMESTAMP, earliest=start, latest=end)
 
 
 def _changes(
     view: ViewColumns, keys: Sequence[str], start: datetime, end: datetime
-) -> pl.LazyFrame:
+) -> pl.DataFrame:
     at = view.table.moment(view.timestamp)
     column_of = {ours: theirs for theirs, ours in view.keys.items()}
     found = view.table.rows.filter(at.is_between(pl.lit(start), pl.lit(end)))
     columns = [view.table.column(column_of[key]).alias(key) for key in keys]
-    return found.select(*columns, at.alias(_TIMESTAMP)).drop_nulls()
+    with view.table.reading():
+        return found.select(*columns, at.alias(_TIMESTAMP)).drop_nulls().unique().collect()

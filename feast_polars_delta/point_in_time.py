@@ -72,8 +72,7 @@ class PointInTimeJoin:
         """Return each entity row exactly once, in its place, with features or nulls.
 
         Raises:
-            OfflineStoreError: a table has no rows at all.
-            polars.exceptions.PolarsError, OSError: the files of a table cannot be read.
+            OfflineStoreError: a table has no rows at all, or its files cannot be read.
         """
         frame = self._entities.frame
         asked = frame.lazy().with_columns(self._entities.moment.alias(_AT)).with_row_index(_ROW)
@@ -102,6 +101,14 @@ class _ViewJoin:
 
     def collect(self, asked: pl.LazyFrame) -> pl.DataFrame:
         """Return the features of the entity rows, which come sorted by time."""
+        with self.table.reading():
+            positions = self._positions(asked)
+            features = self.features.collect()
+            if features.is_empty():
+                self.table.check_not_empty()
+            return features.select(pl.all().gather(positions))
+
+    def _positions(self, asked: pl.LazyFrame) -> pl.Series:
         # join_asof wants both sides in order, and does not check it within groups.
         joined = asked.with_columns(self.untyped_keys).join_asof(
             self.history,
@@ -112,11 +119,7 @@ class _ViewJoin:
             check_sortedness=False,  # both sides were sorted here; with `by` it would only warn
         )
         position = pl.when(self.alive).then(pl.col(_POSITION)).alias(_POSITION)
-        positions = joined.select(_ROW, position).sort(_ROW).collect()[_POSITION]
-        features = self.features.collect()
-        if features.is_empty():
-            self.table.check_not_empty()
-        return features.select(pl.all().gather(positions))
+        return joined.select(_ROW, position).sort(_ROW).collect()[_POSITION]
 
 
 def _view_join(entities: EntityRows, view: ViewColumns) -> _ViewJoin:

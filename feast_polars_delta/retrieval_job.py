@@ -20,7 +20,6 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast_polars_delta.errors import OfflineStoreError
 from feast_polars_delta.location import Location, locate
 from feast_polars_delta.parquet_file import write_parquet_file
-from feast_polars_delta.source_table import first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,14 +77,7 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:  # noqa: ARG002 - Feast's
-        try:
-            frame = self._collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise OfflineStoreError(
-                ", ".join(self._versions) or "Parquet files",
-                expected="files that can be read",
-                found=first_line(error),
-            ) from error
+        frame = self._collect()
         # One chunk a column: Feast's writer to the online store takes the first chunk only.
         return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 

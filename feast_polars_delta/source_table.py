@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +59,16 @@ class SourceTable:
                 self.path, column=column, expected="a timestamp", found=f"type {dtype}"
             )
         return as_moment(column, dtype)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raise OfflineStoreError with the table's name where its files cannot be read."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise OfflineStoreError(
+                self.path, expected="files that can be read", found=first_line(error)
+            ) from error
 
     def check_not_empty(self) -> None:
         """Raise OfflineStoreError if the table has no rows: it would join as nothing but nulls."""

@@ -89,6 +89,10 @@ def _utc(moment: datetime) -> datetime:
 def _job(
     config: RepoConfig, source: DataSource, table: SourceTable, rows: pl.LazyFrame
 ) -> PolarsDeltaRetrievalJob:
+    def collect() -> pl.DataFrame:
+        with table.reading():
+            return rows.collect()
+
     # Feast names no feature view here, so the version goes by the name of the source.
     versions = {} if table.version is None else {source.name: table.version}
-    return PolarsDeltaRetrievalJob(rows.collect, config=config, versions=versions)
+    return PolarsDeltaRetrievalJob(collect, config=config, versions=versions)

@@ -254,5 +254,5 @@ def test_files_that_cannot_matter_are_not_read(store: FeatureStore, delta: Delta
             file.unlink()
     asked = {"subject_id": ["a"], "event_timestamp": [at(5)]}
     assert ask(store, table, asked, ttl=timedelta(minutes=9)) == [1]
-    with pytest.raises(OfflineStoreError, match="activity: expected files that can be read"):
+    with pytest.raises(OfflineStoreError, match="/t: expected files that can be read"):
         ask(store, table, asked)

@@ -109,5 +109,5 @@ def test_files_lost_since_the_job_was_made_are_told(
     """As an error of the store, not of the reader beneath."""
     for file in Path(source.path).glob("*.parquet"):
         file.unlink()
-    with pytest.raises(OfflineStoreError, match="activity: expected files that can be read"):
+    with pytest.raises(OfflineStoreError, match="/t: expected files that can be read"):
         job.to_arrow()
