@@ -8,9 +8,8 @@ from datetime import datetime
 import polars as pl
 
 from feast_polars_delta.entity_rows import EntityRows
-from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.errors import OfflineStoreError, explained
 from feast_polars_delta.point_in_time import ViewColumns
-from feast_polars_delta.source_table import first_line
 
 _TIMESTAMP = "event_timestamp"
 
@@ -34,14 +33,9 @@ def changes_between(start: datetime, end: datetime, views: Sequence[ViewColumns]
                 remedy="Give an entity dataframe, or ask for these views one at a time.",
             )
     changes = [_changes(view, keys, start, end) for view in keyed]
-    try:
+    place = ", ".join(view.table.path for view in keyed)
+    with explained(place, expected=f"join keys {', '.join(keys)} of one type"):
         frame = pl.concat(changes, how="vertical_relaxed")
-    except pl.exceptions.PolarsError as error:
-        raise OfflineStoreError(
-            ", ".join(view.table.path for view in keyed),
-            expected=f"join keys {', '.join(keys)} of one type",
-            found=first_line(error),
-        ) from error
     frame = frame.unique().sort(_TIMESTAMP, *keys)
     return EntityRows(frame, _TIMESTAMP, earliest=start, latest=end)
 
@@ -51,7 +45,8 @@ def _changes(
 ) -> pl.DataFrame:
     at = view.table.moment(view.timestamp)
     column_of = {ours: theirs for theirs, ours in view.keys.items()}
-    found = view.table.rows.filter(at.is_between(pl.lit(start), pl.lit(end)))
     columns = [view.table.column(column_of[key]).alias(key) for key in keys]
-    with view.table.reading():
-        return found.select(*columns, at.alias(_TIMESTAMP)).drop_nulls().unique().collect()
+    within = at.is_between(pl.lit(start), pl.lit(end))
+    return view.table.read(
+        lambda rows: rows.filter(within).select(*columns, at.alias(_TIMESTAMP)).drop_nulls()
+    ).unique()

@@ -7,10 +7,9 @@ from datetime import datetime
 
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_entity_df
 
-from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.errors import OfflineStoreError, explained
 from feast_polars_delta.source_table import as_moment
 
 PLACE = "entity dataframe"
@@ -66,10 +65,13 @@ def read_entity_rows(entity_df: object) -> EntityRows:
         raise OfflineStoreError(
             PLACE, expected="a pandas DataFrame", found=type(entity_df).__name__
         )
-    if not entity_df.columns.is_unique:
-        twice = entity_df.columns[entity_df.columns.duplicated()][0]
+    names = entity_df.columns.astype(str)
+    if not names.is_unique:
         raise OfflineStoreError(
-            PLACE, column=str(twice), expected="each column once", found="it more than once"
+            PLACE,
+            column=names[names.duplicated()][0],
+            expected="each column once",
+            found="it more than once",
         )
     timestamp = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
     columns = {
@@ -84,22 +86,24 @@ def read_entity_rows(entity_df: object) -> EntityRows:
 
 def _times(values: pd.Series) -> pl.Series:
     """Return times in UTC; what pandas does not hold as times it parses, which takes longer."""
-    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
-        times = pl.from_pandas(values)
-        naive = not isinstance(values.dtype, pd.DatetimeTZDtype)
-        return times.dt.replace_time_zone("UTC") if naive else times.dt.convert_time_zone("UTC")
-    try:
+    column = str(values.name)
+    with explained(PLACE, column=column, expected="times"):
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            return pl.from_pandas(values).dt.convert_time_zone("UTC")
+        if values.dtype.kind == "M":
+            return pl.from_pandas(values).dt.replace_time_zone("UTC")
+        parsed = values.dtype.kind == "O" or isinstance(values.dtype, pd.StringDtype)
+        if not parsed and values.notna().any():
+            raise OfflineStoreError(
+                PLACE,
+                column=column,
+                expected="times",
+                found=f"type {values.dtype}",
+                remedy="Convert it with pandas.to_datetime, which must be told the unit.",
+            )
         return pl.from_pandas(pd.to_datetime(values, utc=True))
-    except (ValueError, TypeError) as error:
-        raise OfflineStoreError(
-            PLACE, column=str(values.name), expected="times", found=str(error)
-        ) from error
 
 
 def _values(values: pd.Series) -> pl.Series:
-    try:
+    with explained(PLACE, column=str(values.name), expected="values of one type"):
         return pl.from_pandas(values)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise OfflineStoreError(
-            PLACE, column=str(values.name), expected="values of one type", found=str(error)
-        ) from error

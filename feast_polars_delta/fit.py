@@ -25,7 +25,7 @@ def in_types_of(schema: pl.Schema, frame: pl.DataFrame, table: str) -> pl.DataFr
         raise OfflineStoreError(
             table, column=column, expected="only columns of the table", found="a new one"
         )
-    return frame.select(_in_type(frame[column], dtype, table) for column, dtype in schema.items())
+    return frame.select(in_type(frame[column], dtype, table) for column, dtype in schema.items())
 
 
 def check_columns(expected: set[str], frame: pl.DataFrame, table: str) -> None:
@@ -39,8 +39,12 @@ def check_columns(expected: set[str], frame: pl.DataFrame, table: str) -> None:
         )
 
 
-def _in_type(values: pl.Series, dtype: pl.DataType, table: str) -> pl.Series:
-    """Return values in a type of the same kind that holds them all; pandas widens at will."""
+def in_type(values: pl.Series, dtype: pl.DataType, table: str) -> pl.Series:
+    """Return values in a type of the same kind that holds them all; pandas widens at will.
+
+    Raises:
+        OfflineStoreError: the kind is another, or a value would be lost.
+    """
     if values.dtype == dtype:
         return values
     kinds = (values.dtype, dtype)
@@ -50,10 +54,11 @@ def _in_type(values: pl.Series, dtype: pl.DataType, table: str) -> pl.Series:
         or all(kind.is_temporal() for kind in kinds)
     )
     cast = values.cast(dtype, strict=False) if same_kind else None
-    lossless = cast is not None and (
-        all(kind.is_float() for kind in kinds)  # to the nearest is what a narrower float means
-        or cast.cast(values.dtype).eq_missing(values).all()
-    )
+    if cast is not None and all(kind.is_float() for kind in kinds):
+        # To the nearest is what a narrower float means, but not to infinity.
+        lossless = (cast.is_infinite() == values.is_infinite()).all()
+    else:
+        lossless = cast is not None and cast.cast(values.dtype).eq_missing(values).all()
     if cast is None or not lossless:
         raise OfflineStoreError(
             table,

@@ -18,10 +18,12 @@ from feast.utils import (
 from feast_polars_delta.changes import changes_between
 from feast_polars_delta.entity_rows import read_entity_rows
 from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.location import source_location
+from feast_polars_delta.opening import open_table
 from feast_polars_delta.point_in_time import PointInTimeJoin, ViewColumns
 from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
-from feast_polars_delta.source_table import SourceTable, open_table
-from feast_polars_delta.versions import check_pins, pin_of
+from feast_polars_delta.source_table import SourceTable
+from feast_polars_delta.versions import Pin, check_pins, pin_of
 
 
 def historical_features(
@@ -81,13 +83,18 @@ def historical_features(
 
 
 def _open_tables(config: RepoConfig, views: list[FeatureView]) -> dict[str, SourceTable]:
-    """Open each view's table once, so that two aliases of a view read the same version."""
+    """Open the table of each view; views of one table read the same version of it."""
+    opened: dict[tuple[str, Pin], SourceTable] = {}
     tables: dict[str, SourceTable] = {}
     for view in views:
-        if view.name not in tables:
-            source = view.batch_source
-            names = [view.name] if source is None else [view.name, source.name]
-            tables[view.name] = open_table(config, source, pin_of(config, *names))
+        source = view.batch_source
+        if source is None:
+            raise OfflineStoreError(view.name, expected="a batch source", found="none")
+        pin = pin_of(config, view.name, source.name)
+        place = (source_location(config, source).uri, pin)
+        if place not in opened:
+            opened[place] = open_table(config, source, pin)
+        tables[view.name] = opened[place]
     return tables
 
 

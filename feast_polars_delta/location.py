@@ -45,18 +45,28 @@ def source_location(config: RepoConfig, source: DataSource | None) -> Location:
             expected="a FileSource",
             found=type(source).__name__,
         )
-    location = locate(config, source.path, source.s3_endpoint_override)
-    if is_delta(source):
-        _check_delta_address(location.uri)
-    return location
+    delta = is_delta(source)
+    return locate(config, source.path, endpoint=source.s3_endpoint_override, delta=delta)
 
 
-def locate(config: RepoConfig, uri: str, endpoint: str | None = None) -> Location:
+def locate(
+    config: RepoConfig, uri: str, *, endpoint: str | None = None, delta: bool = False
+) -> Location:
     """Return the location of a path, relative ones seen from the feature repository.
 
-    An ``endpoint`` of the source wins over that of the configuration.
+    Args:
+        config: tells the repository, and how object stores are reached.
+        uri: a path, or an address such as ``s3://bucket/table``.
+        endpoint: of the source; it goes before that of the configuration.
+        delta: whether it is to hold a Delta table.
+
+    Raises:
+        OfflineStoreError: a Delta table cannot lie there.
     """
-    address = FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=uri)
+    local = uri.removeprefix("file://")
+    address = FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=local)
+    if delta:
+        _check_delta_address(address)
     if "://" not in address:
         return Location(address, {})
     options = dict(config.offline_store.storage_options)

@@ -13,7 +13,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
-from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.errors import OfflineStoreError, explained
 from feast_polars_delta.fit import in_types_of, in_utc
 from feast_polars_delta.location import locate
 from feast_polars_delta.parquet_file import write_parquet_file
@@ -49,7 +49,7 @@ def write_logs(
             expected="a FileLoggingDestination",
             found=type(destination).__name__,
         )
-    folder = locate(config, destination.path, destination.s3_endpoint_override)
+    folder = locate(config, destination.path, endpoint=destination.s3_endpoint_override)
     schema = pl.DataFrame(source.get_schema(registry).empty_table()).schema
     rows = pl.DataFrame(logs) if isinstance(logs, pa.Table) else _read(logs)
     rows = in_types_of(schema, in_utc(rows), folder.uri)
@@ -61,7 +61,8 @@ def _read(folder: Path) -> pl.DataFrame:
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.parquet"))
     if not files:
         raise OfflineStoreError(str(folder), expected="Parquet files with logs", found="none")
-    return pl.read_parquet(files, glob=False, hive_partitioning=False)
+    with explained(str(folder), expected="Parquet files that can be read"):
+        return pl.read_parquet(files, glob=False, hive_partitioning=False)
 
 
 def _parts(rows: pl.DataFrame, keys: list[str], place: str) -> list[tuple[str, pl.DataFrame]]:

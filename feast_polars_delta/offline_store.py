@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,17 +20,19 @@ from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 if TYPE_CHECKING:
     from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
+
+Version = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class PolarsDeltaOfflineStoreConfig(FeastConfigBaseModel):
     """The ``offline_store`` section of a Feast configuration."""
 
     type: str = "feast_polars_delta.PolarsDeltaOfflineStore"
-    versions: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    versions: dict[str, Version] = Field(default_factory=dict)
     """The Delta version at which a table is read, by the name of its feature view or its source."""
     as_of: datetime | None = None
     """The moment as of which tables are read that ``versions`` does not name; a naive one is UTC.
@@ -154,6 +156,6 @@ class PolarsDeltaOfflineStore(OfflineStore):
 
         In place of FileSource's own, which resolves no relative path of a Delta table.
         """
-        from feast_polars_delta.source_table import open_table
+        from feast_polars_delta.opening import open_table
 
         return open_table(config, data_source).arrow_types()

@@ -80,7 +80,7 @@ class PointInTimeJoin:
         return pl.concat([frame, *(view.collect(asked) for view in self._views)], how="horizontal")
 
     def _keys(self) -> list[str]:
-        return list(dict.fromkeys(key for view in self._views for key in view.keys))
+        return list(dict.fromkeys(key for view in self._views for key in view.view.keys.values()))
 
 
 @dataclass(frozen=True)
@@ -88,72 +88,74 @@ class _ViewJoin:
     """How the entity rows find their rows in one view."""
 
     table: SourceTable
-    keys: list[str]
+    keys: list[pl.Expr]
+    """The table's keys, in the types and by the names that the entity rows give them."""
     untyped_keys: list[pl.Expr]
     """Casts of the entity rows' keys that have no values, hence no type, to those of the table."""
-    history: pl.LazyFrame
-    """Time, keys and position of each row that can match; of rows that match the last counts."""
-    features: pl.LazyFrame
-    """The features of the same rows, in the order of their positions."""
-    tolerance: timedelta | None
-    alive: pl.Expr
-    """Whether a match is not too old, where ``tolerance`` cannot tell."""
+    moments: list[pl.Expr]
+    """The table's times: when a row happened and, where it says, when it was created."""
+    features: list[pl.Expr]
+    within: pl.Expr
+    """Whether a row is in reach of any entity row."""
+    view: ViewColumns
 
     def collect(self, asked: pl.LazyFrame) -> pl.DataFrame:
         """Return the features of the entity rows, which come sorted by time."""
-        with self.table.reading():
-            positions = self._positions(asked)
-            features = self.features.collect()
-            if features.is_empty():
-                self.table.check_not_empty()
-            return features.select(pl.all().gather(positions))
+        # In one pass, so that positions and features are of the same rows whatever is written.
+        rows = self.table.read(
+            lambda rows: rows.filter(self.within).select(*self.moments, *self.keys, *self.features)
+        )
+        if rows.is_empty():
+            self.table.check_not_empty(self.view.timestamp)
+        names = list(self.view.features)
+        features = rows.select(names)
+        history = _history(rows.select(pl.exclude(names)).lazy(), self.view)
+        del rows
+        positions = self._positions(asked, history)
+        return features.select(pl.all().gather(positions))
 
-    def _positions(self, asked: pl.LazyFrame) -> pl.Series:
+    def _positions(self, asked: pl.LazyFrame, history: pl.LazyFrame) -> pl.Series:
+        waits = self.view.waits_for_creation
         # join_asof wants both sides in order, and does not check it within groups.
         joined = asked.with_columns(self.untyped_keys).join_asof(
-            self.history,
+            history,
             on=_AT,
-            by=self.keys or None,
+            by=list(self.view.keys.values()) or None,
             strategy="backward",
-            tolerance=self.tolerance,
+            tolerance=None if waits else self.view.ttl,
             check_sortedness=False,  # both sides were sorted here; with `by` it would only warn
         )
-        position = pl.when(self.alive).then(pl.col(_POSITION)).alias(_POSITION)
+        position = pl.col(_POSITION)
+        if waits and self.view.ttl is not None:
+            alive = pl.col(_HAPPENED) >= pl.col(_AT) - self.view.ttl
+            position = pl.when(alive).then(position).alias(_POSITION)
         return joined.select(_ROW, position).sort(_ROW).collect()[_POSITION]
 
 
 def _view_join(entities: EntityRows, view: ViewColumns) -> _ViewJoin:
     table = view.table
-    keys = [_key(entities, table, theirs, ours) for theirs, ours in view.keys.items()]
-    features = [table.column(column).alias(name) for name, column in view.features.items()]
     at = table.moment(view.timestamp)
-    rows = table.rows.filter(_within_reach(entities, view, at))
+    created = [] if view.created is None else [table.moment(view.created).alias(_CREATED)]
     return _ViewJoin(
         table=table,
-        keys=list(view.keys.values()),
+        keys=[_key(entities, table, theirs, ours) for theirs, ours in view.keys.items()],
         untyped_keys=[
             pl.col(ours).cast(table.type_of(theirs))
             for theirs, ours in view.keys.items()
             if entities.key_type(ours) == pl.Null
         ],
-        history=_history(rows, view, at, keys),
-        features=rows.select(features),
-        tolerance=None if view.waits_for_creation else view.ttl,
-        alive=pl.col(_HAPPENED) >= pl.col(_AT) - view.ttl
-        if view.waits_for_creation and view.ttl is not None
-        else pl.lit(value=True),
+        moments=[at.alias(_AT), *created],
+        features=[table.column(column).alias(name) for name, column in view.features.items()],
+        within=_within_reach(entities, view, at),
+        view=view,
     )
 
 
-def _history(
-    rows: pl.LazyFrame, view: ViewColumns, at: pl.Expr, keys: list[pl.Expr]
-) -> pl.LazyFrame:
-    """Return the times, keys and positions of rows, in the order that decides."""
-    created = [] if view.created is None else [view.table.moment(view.created).alias(_CREATED)]
-    history = rows.select(at.alias(_AT), *created, *keys).with_row_index(_POSITION)
-    by = [_AT, _CREATED] if created else [_AT]
+def _history(rows: pl.LazyFrame, view: ViewColumns) -> pl.LazyFrame:
+    """Return times, keys and positions of rows in the order that decides: the last one counts."""
+    by = [_AT] if view.created is None else [_AT, _CREATED]
     # Stable, so that a version read twice settles full ties alike.
-    history = history.sort(by, nulls_last=False, maintain_order=True)
+    history = rows.with_row_index(_POSITION).sort(by, nulls_last=False, maintain_order=True)
     if view.waits_for_creation:
         history = _as_it_became_known(history, list(view.keys.values()))
     return history.drop(_CREATED, strict=False)

@@ -17,7 +17,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import RepoConfig
 from feast.saved_dataset import SavedDatasetStorage
 
-from feast_polars_delta.errors import OfflineStoreError
+from feast_polars_delta.errors import OfflineStoreError, explained
 from feast_polars_delta.location import Location, locate
 from feast_polars_delta.parquet_file import write_parquet_file
 
@@ -94,7 +94,7 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
         """Store the result as a Delta table or as one Parquet file.
 
         Raises:
-            OfflineStoreError: the storage is not a file.
+            OfflineStoreError: the storage is not a file, or cannot take the rows.
             SavedDatasetLocationAlreadyExists: something is there, and may not be overwritten.
         """
         if not isinstance(storage, SavedDatasetFileStorage):
@@ -104,24 +104,32 @@ class PolarsDeltaRetrievalJob(RetrievalJob):
                 found=type(storage).__name__,
             )
         options = storage.file_options
-        location = locate(self._config, options.uri, options.s3_endpoint_override)
         delta = isinstance(options.file_format, DeltaFormat)
+        location = locate(
+            self._config, options.uri, endpoint=options.s3_endpoint_override, delta=delta
+        )
         if not allow_overwrite and (_is_delta_there if delta else _is_file_there)(location):
             raise SavedDatasetLocationAlreadyExists(location=options.uri)
         frame = pl.DataFrame(self.to_arrow(timeout=timeout))
         if delta:
-            frame.write_delta(
-                location.uri,
-                mode="overwrite",
-                delta_write_options={"schema_mode": "overwrite"},
-                storage_options=location.storage_options,
-            )
+            _replace_delta(frame, location)
         else:
             write_parquet_file(frame, location)
 
 
+def _replace_delta(frame: pl.DataFrame, location: Location) -> None:
+    with explained(location.uri, expected="a Delta table that takes the rows"):
+        frame.write_delta(
+            location.uri,
+            mode="overwrite",
+            delta_write_options={"schema_mode": "overwrite"},
+            storage_options=location.storage_options,
+        )
+
+
 def _is_delta_there(location: Location) -> bool:
-    return DeltaTable.is_deltatable(location.uri, location.storage_options)
+    with explained(location.uri, expected="a table, or a place for one"):
+        return DeltaTable.is_deltatable(location.uri, location.storage_options)
 
 
 def _is_file_there(location: Location) -> bool:

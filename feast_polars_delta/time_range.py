@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import polars as pl
 from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.repo_config import RepoConfig
 
+from feast_polars_delta.opening import open_table
 from feast_polars_delta.retrieval_job import PolarsDeltaRetrievalJob
-from feast_polars_delta.source_table import SourceTable, open_table
+from feast_polars_delta.source_table import SourceTable
 from feast_polars_delta.versions import pin_of
+
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def pull_all(
 ) -> PolarsDeltaRetrievalJob:
     """Return a job that reads all rows from start to end, both included; None is no bound."""
     table = open_table(config, source, pin_of(config, source.name))
-    return _job(config, source, table, _read(table, columns, start, end))
+    return _job(config, source, table, _within(table, columns, start, end))
 
 
 def pull_latest(
@@ -57,29 +62,33 @@ def pull_latest(
     table without keys has one last row, under Feast's dummy key.
     """
     table = open_table(config, source, pin_of(config, source.name))
-    rows = _read(table, columns, start, end)
-    rows = rows.sort(columns.times, nulls_last=False, maintain_order=True)
-    if columns.keys:
-        rows = rows.unique(columns.keys, keep="last", maintain_order=True)
-    else:
-        rows = rows.tail(1).with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
-    return _job(config, source, table, rows)
+    within = _within(table, columns, start, end)
+
+    def latest(rows: pl.LazyFrame) -> pl.LazyFrame:
+        rows = within(rows).sort(columns.times, nulls_last=False, maintain_order=True)
+        if columns.keys:
+            return rows.unique(columns.keys, keep="last", maintain_order=True)
+        return rows.tail(1).with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
+
+    return _job(config, source, table, latest)
 
 
-def _read(
+def _within(
     table: SourceTable, columns: TableColumns, start: datetime | None, end: datetime | None
-) -> pl.LazyFrame:
+) -> Query:
+    """Return the query for the columns of the rows from start to end."""
     at = table.moment(columns.timestamp)
-    rows = table.rows.filter(at.is_not_null())
+    bounds = [at.is_not_null()]
     if start is not None:
-        rows = rows.filter(at >= pl.lit(_utc(start)))
+        bounds.append(at >= pl.lit(_utc(start)))
     if end is not None:
-        rows = rows.filter(at <= pl.lit(_utc(end)))
+        bounds.append(at <= pl.lit(_utc(end)))
     values = dict.fromkeys([*columns.keys, *columns.features])
-    return rows.select(
+    wanted = [
         *(table.column(name) for name in values if name not in columns.times),
         *(table.moment(name) for name in columns.times),
-    )
+    ]
+    return lambda rows: rows.filter(*bounds).select(wanted)
 
 
 def _utc(moment: datetime) -> datetime:
@@ -87,12 +96,8 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _job(
-    config: RepoConfig, source: DataSource, table: SourceTable, rows: pl.LazyFrame
+    config: RepoConfig, source: DataSource, table: SourceTable, query: Query
 ) -> PolarsDeltaRetrievalJob:
-    def collect() -> pl.DataFrame:
-        with table.reading():
-            return rows.collect()
-
     # Feast names no feature view here, so the version goes by the name of the source.
     versions = {} if table.version is None else {source.name: table.version}
-    return PolarsDeltaRetrievalJob(collect, config=config, versions=versions)
+    return PolarsDeltaRetrievalJob(partial(table.read, query), config=config, versions=versions)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from deltalake import DeltaTable
 from feast import FeatureStore
-from feast.errors import FeastObjectNotFoundException
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
@@ -29,16 +28,21 @@ def pinned(
         store: a feature store on this offline store; it is left as it is.
         versions: versions by the name of feature view or source, as a job's ``versions`` tells.
         as_of: the moment as of which tables are read that ``versions`` does not name.
+
+    Raises:
+        OfflineStoreError: a name in ``versions`` is unknown.
     """
     config = store.config
-    offline_store = config.offline_store.model_dump() | {
-        "versions": dict(versions or {}),
-        "as_of": as_of,
-    }
+    pins = dict(versions or {})
+    sources = _sources(store.registry, store.project)
+    _check_names(pins, sources)
+    # Feast names the source only where it reads a range, as materialization does.
+    pins |= {sources[name]: version for name, version in pins.items() if name in sources}
+    offline_store = config.offline_store.model_dump() | {"versions": pins, "as_of": as_of}
     settings = config.model_dump(by_alias=True, exclude_unset=True)
     copy = RepoConfig(**{**settings, "offline_store": offline_store})
     copy.repo_path = config.repo_path
-    return FeatureStore(config=copy)
+    return FeatureStore(repo_path=str(store.repo_path), config=copy)
 
 
 def pin_of(config: RepoConfig, *names: str) -> Pin:
@@ -49,28 +53,34 @@ def pin_of(config: RepoConfig, *names: str) -> Pin:
 
 
 def check_pins(config: RepoConfig, registry: BaseRegistry, project: str) -> None:
-    """Refuse a pin that no feature view and no source answers to: it would pin nothing.
+    """Refuse a pin that no table answers to: it would pin nothing.
 
     Raises:
         OfflineStoreError: a name in ``versions`` is unknown.
     """
-    for name in config.offline_store.versions:
-        if not _is_known(name, registry, project):
-            raise OfflineStoreError(
-                "offline store configuration, versions",
-                expected=f"names of feature views or sources of project {project!r}",
-                found=repr(name),
-            )
+    versions: dict[str, int] = config.offline_store.versions
+    if versions:
+        _check_names(versions, _sources(registry, project))
 
 
-def _is_known(name: str, registry: BaseRegistry, project: str) -> bool:
-    for get in (registry.get_any_feature_view, registry.get_data_source):
-        try:
-            get(name, project, allow_cache=True)
-        except FeastObjectNotFoundException:
-            continue
-        return True
-    return False
+def _sources(registry: BaseRegistry, project: str) -> dict[str, str]:
+    """Return the name of each feature view's source, by that of the view."""
+    views = [
+        *registry.list_feature_views(project, allow_cache=True),
+        *registry.list_stream_feature_views(project, allow_cache=True),
+    ]
+    return {view.name: view.batch_source.name for view in views if view.batch_source is not None}
+
+
+def _check_names(versions: Mapping[str, int], sources: Mapping[str, str]) -> None:
+    known = {*sources, *sources.values()}
+    for name in sorted(set(versions) - known):
+        raise OfflineStoreError(
+            "versions",
+            expected="names of feature views or of their sources",
+            found=repr(name),
+            remedy=f"They are {', '.join(sorted(known))}." if known else "",
+        )
 
 
 def version_at(table: DeltaTable, moment: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable as Table
 from feast import FeatureStore, FeatureView, Field, FileSource
 from feast.data_source import PushMode, PushSource
-from feast.types import Int64
+from feast.types import Float32, Int64
 
 from feast_polars_delta import OfflineStoreError
 from feast_polars_delta.tests.conftest import SUBJECT, at
@@ -104,13 +104,51 @@ def test_rows_that_do_not_fit_are_refused_whole(
     assert Table(path_of(view)).version() == 0
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"subject_id": ["a"], "n": [1], "when": [at(0)]}, "'event_timestamp': expected that"),
+        ({**ROWS, "event_timestamp": ["2026"]}, "'event_timestamp': expected values that fit"),
+        ({**ROWS, "n": [1.5]}, "'n': expected values that fit the table's type Int64"),
+        ({**ROWS, "odd": [timedelta(1)]}, "expected a table that takes the rows"),
+    ],
+)
 def test_the_first_rows_must_hold_what_the_view_declares(
-    store: FeatureStore, view: FeatureView
+    store: FeatureStore, view: FeatureView, rows: dict[str, Any], message: str
 ) -> None:
     """A table is not made from rows that the view could not be read from."""
-    with pytest.raises(OfflineStoreError, match=r"/t, column 'event_timestamp': expected that"):
-        append(store, view, {"subject_id": ["a"], "n": [1], "when": [datetime(2026, 1, 1)]})  # noqa: DTZ001 - naive on purpose
+    with pytest.raises(OfflineStoreError, match=message):
+        append(store, view, rows)
     assert not Table.is_deltatable(path_of(view))
+
+
+def test_the_first_rows_take_the_types_that_the_view_declares(
+    store: FeatureStore, view: FeatureView
+) -> None:
+    """Integers that pandas made floats, and a feature that nobody knows yet."""
+    append(store, view, {**ROWS, "n": [1.0]})
+    assert stored(view).schema["n"] == pl.Int64
+    Table(path_of(view)).delete()
+    append(store, view, {**ROWS, "n": [None]})
+    assert stored(view)["n"].to_list() == [None]
+
+
+def test_a_narrower_float_is_taken_to_the_nearest_but_not_to_infinity(
+    store: FeatureStore, delta: DeltaTable
+) -> None:
+    """What a table of 32-bit floats can hold."""
+    rows = pl.DataFrame({**ROWS, "n": [0.5]}, schema_overrides={"n": pl.Float32})
+    view = FeatureView(
+        name="floats",
+        entities=[SUBJECT],
+        schema=[Field(name="n", dtype=Float32)],
+        source=delta("f", rows),
+    )
+    store.apply([SUBJECT, view])
+    append(store, view, {**ROWS, "n": [0.1]})
+    with pytest.raises(OfflineStoreError, match="/f, column 'n': expected values that fit"):
+        append(store, view, {**ROWS, "n": [1e300]})
+    assert sorted(stored(view)["n"]) == pytest.approx([0.1, 0.5])
 
 
 def test_only_delta_tables_can_be_appended_to(store: FeatureStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,8 @@ from feast_polars_delta import OfflineStoreError
 from feast_polars_delta.tests.conftest import SOURCE, SUBJECT, at, history
 
 DeltaTable = Callable[..., FileSource]
+
+NEW_YORK = timezone(timedelta(hours=-5))
 
 ASKED = {"subject_id": ["a", "b"], "event_timestamp": [at(5), at(5)]}
 ROWS = {
@@ -176,6 +179,18 @@ def test_the_entity_dataframe_is_left_as_it_was(store: FeatureStore, delta: Delt
         (
             {"subject_id": ["a"], "event_timestamp": ["noon"]},
             "entity dataframe, column 'event_timestamp': expected times",
+        ),
+        (
+            {"subject_id": ["a"], "event_timestamp": [1769861100]},
+            "entity dataframe, column 'event_timestamp': expected times, found type int64",
+        ),
+        (
+            {"subject_id": ["a"], "event_timestamp": [datetime(9999, 12, 31, tzinfo=NEW_YORK)]},
+            "entity dataframe, column 'event_timestamp': expected times",
+        ),
+        (
+            {"subject_id": ["a"], 0: [1], "0": [1], "event_timestamp": [at(0)]},
+            "entity dataframe, column '0': expected each column once",
         ),
         (
             {"subject_id": ["a"], "odd": [object()], "event_timestamp": [at(0)]},

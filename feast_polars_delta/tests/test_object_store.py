@@ -21,7 +21,7 @@ from feast.types import Int64
 
 from feast_polars_delta import OfflineStoreError, PolarsDeltaRetrievalJob, pinned
 from feast_polars_delta.location import locate
-from feast_polars_delta.source_table import open_table
+from feast_polars_delta.opening import open_table
 from feast_polars_delta.tests.conftest import SUBJECT, at, history
 from feast_polars_delta.tests.test_logged_features import logs, read
 
@@ -194,4 +194,4 @@ def test_rows_that_arrow_holds_in_chunks_are_written_whole(
     store.provider.offline_store.offline_write_batch(
         store.config, view, pa.concat_tables(chunks), None
     )
-    assert open_table(store.config, view.batch_source).rows.collect().height == 4
+    assert open_table(store.config, view.batch_source).read(lambda rows: rows).height == 4

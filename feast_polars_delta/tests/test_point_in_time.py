@@ -128,7 +128,7 @@ def test_a_table_without_rows_is_refused(
     rows.write_parquet(tmp_path / "p.parquet")
     parquet = FileSource(path=str(tmp_path / "p.parquet"), timestamp_field="event_timestamp")
     for table, name in ((delta("t", rows), "/t"), (parquet, r"/p\.parquet")):
-        expected = f"{name}, column 'subject_id, event_timestamp, n': expected rows to join"
+        expected = f"{name}, column 'event_timestamp': expected rows to join"
         with pytest.raises(OfflineStoreError, match=expected):
             ask(store, table, {"subject_id": ["a"], "event_timestamp": [at(1)]})
 

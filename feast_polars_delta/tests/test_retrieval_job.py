@@ -111,3 +111,43 @@ def test_files_lost_since_the_job_was_made_are_told(
         file.unlink()
     with pytest.raises(OfflineStoreError, match="/t: expected files that can be read"):
         job.to_arrow()
+
+
+def test_an_overwritten_dataset_takes_the_new_columns(
+    job: PolarsDeltaRetrievalJob, tmp_path: Path
+) -> None:
+    """Nothing of the former one is left."""
+    storage = SavedDatasetFileStorage(path=str(tmp_path / "saved"), file_format=DeltaFormat())
+    pl.DataFrame({"other": ["x"]}).write_delta(tmp_path / "saved")
+    job.persist(storage, allow_overwrite=True)
+    assert pl.read_delta(tmp_path / "saved").columns == job.to_polars().columns
+
+
+@pytest.mark.parametrize(
+    ("name", "file_format", "expected"),
+    [
+        ("my dir/saved", DeltaFormat(), "expected letters, digits and"),
+        ("file/saved", DeltaFormat(), "expected a Delta table that takes the rows"),
+        ("folder", ParquetFormat(), "expected a Parquet file that takes the rows"),
+    ],
+)
+def test_where_a_dataset_cannot_be_stored_is_told(
+    job: PolarsDeltaRetrievalJob, tmp_path: Path, name: str, file_format: FileFormat, expected: str
+) -> None:
+    """Before anything is written."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    storage = SavedDatasetFileStorage(path=str(tmp_path / name), file_format=file_format)
+    with pytest.raises(OfflineStoreError, match=expected):
+        job.persist(storage, allow_overwrite=True)
+
+
+@pytest.mark.parametrize("left", [0, 300])
+def test_a_truncated_data_file_is_told(
+    job: PolarsDeltaRetrievalJob, source: FileSource, left: int
+) -> None:
+    """Some libraries beneath panic at it."""
+    file = next(Path(source.path).glob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(OfflineStoreError, match="/t: expected files that can be read"):
+        job.to_arrow()

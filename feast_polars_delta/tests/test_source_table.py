@@ -12,7 +12,7 @@ from feast.data_format import DeltaFormat
 from feast.data_source import PushSource
 
 from feast_polars_delta import OfflineStoreError
-from feast_polars_delta.source_table import open_table
+from feast_polars_delta.opening import open_table
 from feast_polars_delta.tests.conftest import NOON
 
 DeltaTable = Callable[..., FileSource]
@@ -28,8 +28,8 @@ def test_a_delta_table_is_read_at_its_latest_version_or_at_the_one_named(
     pl.DataFrame(ROWS).write_delta(source.path, mode="append")
     latest = open_table(store.config, source)
     first = open_table(store.config, source, pin=0)
-    assert (latest.version, latest.rows.collect().height) == (1, 2)
-    assert (first.version, first.rows.collect().height) == (0, 1)
+    assert (latest.version, latest.read(lambda rows: rows).height) == (1, 2)
+    assert (first.version, first.read(lambda rows: rows).height) == (0, 1)
 
 
 def test_parquet_is_read_from_a_file_or_from_a_folder(store: FeatureStore, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_parquet_is_read_from_a_file_or_from_a_folder(store: FeatureStore, tmp_p
         pl.DataFrame(ROWS).write_parquet(tmp_path / "parts" / f"{part}.parquet")
     for path, height in (("parts", 2), ("parts/a.parquet", 1)):
         table = open_table(store.config, FileSource(path=str(tmp_path / path)))
-        assert (table.version, table.rows.collect().height) == (None, height)
+        assert (table.version, table.read(lambda rows: rows).height) == (None, height)
 
 
 def test_relative_paths_are_seen_from_the_feature_repository(
@@ -49,7 +49,7 @@ def test_relative_paths_are_seen_from_the_feature_repository(
     source = delta("t", ROWS)
     store.config.repo_path = Path(source.path).parent
     relative = FileSource(path="t", file_format=source.file_format)
-    assert open_table(store.config, relative).rows.collect().height == 1
+    assert open_table(store.config, relative).read(lambda rows: rows).height == 1
 
 
 def test_feast_learns_the_columns_in_its_own_names_of_types(

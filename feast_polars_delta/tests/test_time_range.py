@@ -89,13 +89,13 @@ def test_both_ends_of_the_range_are_included_and_none_is_no_end(
 def test_of_rows_with_one_time_the_last_created_is_the_latest(
     store: FeatureStore, delta: DeltaTable, order: int
 ) -> None:
-    """However they are stored."""
+    """However they are stored; a row without a created timestamp counts least."""
     rows = pl.DataFrame(
         {
-            "subject_id": ["a"] * 3,
-            "event_timestamp": [at(0)] * 3,
-            "made": [at(1), at(3), at(2)],
-            "n": [1, 3, 2],
+            "subject_id": ["a"] * 4,
+            "event_timestamp": [at(0)] * 4,
+            "made": [None, at(1), at(3), at(2)],
+            "n": [9, 1, 3, 2],
         }
     )
     frame = pull(store, delta("t", rows[::order]), "latest", created="made")

@@ -105,11 +105,44 @@ def test_pins_can_be_configured(
         assert (job.versions, job.to_polars()["n"].to_list()) == ({"activity": 0}, [1, 2])
 
 
-def test_a_pin_of_an_unknown_name_is_refused(store: FeatureStore, source: FileSource) -> None:
+def test_a_pin_of_an_unknown_name_is_refused(
+    store: FeatureStore, open_store: Callable[..., FeatureStore], source: FileSource
+) -> None:
     """It would pin nothing, and the latest version would be read."""
     append(source)
-    with pytest.raises(OfflineStoreError, match=r"versions: expected names .* found 'activty'"):
-        history(pinned(store, versions={"activty": 0}), ASKED, ["activity:n"])
+    expected = r"versions: expected names .* found 'activty'\. They are activity, t\."
+    with pytest.raises(OfflineStoreError, match=expected):
+        pinned(store, versions={"activty": 0})
+    with pytest.raises(OfflineStoreError, match=expected):
+        history(open_store(versions={"activty": 0}), ASKED, ["activity:n"])
+
+
+def test_materialization_reads_what_is_pinned(store: FeatureStore, source: FileSource) -> None:
+    """Feast names the source there, a job's versions the view: both are pinned."""
+    append(source)
+    pinned(store, versions={"activity": 0}).materialize(at(-60), at(60))
+    store.refresh_registry()
+    online = store.get_online_features(["activity:n"], [{"subject_id": "a"}])
+    assert online.to_dict()["n"] == [1]
+
+
+def test_a_pinned_store_finds_its_registry_from_anywhere(
+    source: FileSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative registry is seen from the repository, not from where the process runs."""
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: test\nprovider: local\nregistry: registry.db\n"
+        "entity_key_serialization_version: 3\n"
+        "offline_store:\n  type: feast_polars_delta.PolarsDeltaOfflineStore\n"
+    )
+    append(source)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    store = FeatureStore(repo_path=str(tmp_path))
+    job = history(pinned(store, versions={"activity": 0}), ASKED, ["activity:n"])
+    assert job.to_polars()["n"].to_list() == [1, 2]
+    assert not any(elsewhere.iterdir())
 
 
 def test_tables_are_read_as_of_a_moment(store: FeatureStore, source: FileSource) -> None:
