@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from feature_pipeline.definition.transform import empty_tables
+import polars as pl
+
+from feature_pipeline.definition.transform import Tables, empty_tables
 from feature_pipeline.store.offline_tables import OfflineTables
 from shared.errors import StateError
 from shared.features import (
@@ -19,6 +21,7 @@ from shared.features import (
     model_columns,
     share_columns,
 )
+from shared.predictions import PREDICTION_VIEWS, prediction_entity, prediction_schema
 from shared.task import Task
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ def apply_task(
         task: gives views and service.
         store: keeps them.
         tables: where the views' rows are.
-        anew: forget the online rows, of which some keys may not come again.
+        anew: forget the online rows, of which some keys may not come again. What inference wrote
+            stays: it tells what was answered, whatever the features are now.
 
     Raises:
         StateError: the store belongs to another task.
@@ -45,8 +49,8 @@ def apply_task(
     if anew and (outdated := store.list_feature_views()):
         store.apply([], objects_to_delete=[*outdated], partial=False)
         store.refresh_registry()
-    tables.create_missing(empty_tables(task))
-    views = feature_views(task, tables)
+    tables.create_missing(empty_tables(task) | _empty_prediction_tables())
+    views = [*feature_views(task, tables), *prediction_views(task, tables)]
     store.apply([*entities(), *views, feature_service(task, views)])
     store.refresh_registry()
 
@@ -57,7 +61,7 @@ def entities() -> list[Entity]:
 
     return [
         Entity(name=name, join_keys=[f"{name}_id"], value_type=ValueType.STRING)
-        for name in (*ROLES, "mention")
+        for name in (*ROLES, "mention", "prediction")
     ]
 
 
@@ -97,6 +101,24 @@ def feature_views(task: Task, tables: OfflineTables) -> list[FeatureView]:
         _view(task, tables, MENTION_TEXT, entity="mention", schema=text),
         _view(task, tables, MENTION_LABEL, entity="mention", schema=label),
     ]
+
+
+def prediction_views(task: Task, tables: OfflineTables) -> list[FeatureView]:
+    """Return the views that inference writes; only offline, since no model reads them."""
+    from feast import Field
+    from feast.type_map import pa_to_feast_value_type
+    from feast.types import from_value_type
+
+    views = []
+    for name in PREDICTION_VIEWS:
+        entity = prediction_entity(name)
+        schema = [
+            Field(name=column.name, dtype=from_value_type(pa_to_feast_value_type(str(column.type))))
+            for column in prediction_schema(name)
+            if column.name not in {KNOWN_AT, f"{entity}_id"}
+        ]
+        views.append(_view(task, tables, name, entity=entity, schema=schema))
+    return views
 
 
 def feature_service(task: Task, views: list[FeatureView]) -> FeatureService:
@@ -140,6 +162,10 @@ def _view(
         online=entity in ROLES,
         tags={_TASK_TAG: task.name},
     )
+
+
+def _empty_prediction_tables() -> Tables:
+    return {name: pl.DataFrame(prediction_schema(name).empty_table()) for name in PREDICTION_VIEWS}
 
 
 def _check_same_task(task: Task, store: FeatureStore) -> None:
