@@ -5,67 +5,152 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from fastapi import FastAPI
 
 from inference_pipeline.api.app import create_app
-from inference_pipeline.api.routes import operations_routes, prediction_routes
-from inference_pipeline.engine import Engine
-from inference_pipeline.features import FeastFeatureReader, FeatureReader
-from inference_pipeline.join import FeatureJoin
+from inference_pipeline.api.models import model_routes
+from inference_pipeline.api.operations import operations_routes
+from inference_pipeline.api.predict import prediction_routes
+from inference_pipeline.engine.engine import Capacity, Engine
+from inference_pipeline.engine.prediction_log import NoPredictionLog, PredictionLog
+from inference_pipeline.features.join import FeatureJoin
+from inference_pipeline.features.reader import FeastFeatureReader, FeatureReader
 from inference_pipeline.metrics import Metrics
-from inference_pipeline.registry import MlflowRegistry, ModelRegistry
+from inference_pipeline.oip.routes import oip_routes
+from inference_pipeline.oip.target import Limits
+from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogMetrics
+from inference_pipeline.prediction_log.table import DeltaPredictionTable, PredictionTable
 from inference_pipeline.settings import InferenceSettings
-from inference_pipeline.watcher import ChampionWatcher
+from inference_pipeline.versions.followed import Surroundings
+from inference_pipeline.versions.local_versions import LocalVersions
+from inference_pipeline.versions.registry import MlflowRegistry, ModelRegistry
+from inference_pipeline.versions.variants import ParityBounds
+from inference_pipeline.versions.versions import Versions
 from shared.feature_store import open_feature_store
 from shared.model_registry import tracking_uri
+from shared.predictions import PREDICTION_LOG
 
 
 def build_app(settings: InferenceSettings) -> FastAPI:
     """Return the application on the embedded feature store and model registry under FTI_HOME."""
-    registry = MlflowRegistry(
-        tracking_uri(settings.home), cache=settings.home / "inference" / "models"
+    store = open_feature_store(settings.home)
+    return assemble(
+        settings,
+        registry=MlflowRegistry(tracking_uri(settings.home)),
+        reader=FeastFeatureReader(store),
+        predictions=DeltaPredictionTable(store, PREDICTION_LOG),
     )
-    reader = FeastFeatureReader(open_feature_store(settings.home))
-    return assemble(settings, registry=registry, reader=reader)
 
 
 def assemble(
-    settings: InferenceSettings, *, registry: ModelRegistry, reader: FeatureReader
+    settings: InferenceSettings,
+    *,
+    registry: ModelRegistry,
+    reader: FeatureReader,
+    predictions: PredictionTable | None = None,
 ) -> FastAPI:
-    """Return the application on a model registry and a feature store."""
+    """Return the application on a model registry and a feature store.
+
+    Args:
+        settings: of the server.
+        registry: where versions come from.
+        reader: where features come from.
+        predictions: where answers are logged; None: nowhere.
+    """
     metrics = Metrics()
-    join = FeatureJoin(
-        reader,
-        timeout=timedelta(seconds=settings.inference_feature_timeout_seconds),
-        metrics=metrics,
-    )
-    watcher = ChampionWatcher(
-        settings.inference_model,
-        registry=registry,
-        reader=reader,
-        join=join,
-        metrics=metrics,
-        poll=timedelta(seconds=settings.inference_poll_seconds),
-    )
-    engine = Engine(watcher, join, threads=settings.inference_threads, metrics=metrics)
+    log = None
+    if predictions is not None:
+        log = BufferedPredictionLog(
+            predictions,
+            spool=settings.home / "inference" / "prediction_log",
+            metrics=LogMetrics(metrics.collectors),
+        )
+    core = build_core(settings, registry=registry, reader=reader, metrics=metrics, log=log)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        watcher.start()
+        core.versions.start()
+        if log is not None:
+            await asyncio.to_thread(log.start)
         try:
             yield
         finally:
             # The server has drained: nothing asks the engine any more.
-            await asyncio.to_thread(watcher.stop)
-            await asyncio.to_thread(engine.close)
-            await asyncio.to_thread(join.close)
+            await core.close()
+            if log is not None:
+                await asyncio.to_thread(log.close)
 
+    limits = Limits(rows=settings.inference_max_batch, body_bytes=settings.inference_max_body_bytes)
     return create_app(
-        prediction_routes(engine, watcher, max_batch=settings.inference_max_batch),
-        operations_routes(watcher, metrics),
+        prediction_routes(core.engine, max_batch=settings.inference_max_batch),
+        model_routes(core.versions),
+        oip_routes(core.engine, core.versions, metrics.engine, limits),
+        operations_routes(core.versions, metrics),
         lifespan=lifespan,
         metrics=metrics,
         max_body_bytes=settings.inference_max_body_bytes,
+        check_capacity=core.engine.check_capacity,
     )
+
+
+@dataclass(frozen=True)
+class Core:
+    """What predicts, whoever asks: the server or scoring."""
+
+    engine: Engine
+    versions: Versions
+    join: FeatureJoin
+
+    async def close(self) -> None:
+        """Stop to follow the aliases and end all threads; versions are closed last."""
+        await asyncio.to_thread(self.versions.stop)
+        await self.engine.close()
+        await asyncio.to_thread(self.join.close)
+        await asyncio.to_thread(self.versions.close)
+
+
+def build_core(
+    settings: InferenceSettings,
+    *,
+    registry: ModelRegistry,
+    reader: FeatureReader,
+    metrics: Metrics,
+    log: PredictionLog | None = None,
+) -> Core:
+    """Return an engine on a model registry and a feature store; it follows no alias yet."""
+    join = FeatureJoin(
+        reader,
+        timeout=timedelta(seconds=settings.inference_feature_timeout_seconds),
+        metrics=metrics.features,
+    )
+    versions = Versions(
+        settings.inference_models,
+        Surroundings(
+            registry=registry,
+            files=LocalVersions(registry, settings.home / "inference" / "models"),
+            reader=reader,
+            warm_up=join.warm_up,
+            bounds=ParityBounds(
+                min_label_agreement=settings.inference_min_label_agreement,
+                max_logit_difference=settings.inference_max_logit_difference,
+            ),
+            metrics=metrics.versions,
+        ),
+        poll=timedelta(seconds=settings.inference_poll_seconds),
+    )
+    engine = Engine(
+        versions,
+        join,
+        capacity=Capacity(
+            threads=settings.inference_threads,
+            token_budget=settings.inference_token_budget,
+            timeout=timedelta(seconds=settings.inference_timeout_seconds),
+            shadow_requests=settings.inference_shadow_requests,
+        ),
+        metrics=metrics.engine,
+        log=log or NoPredictionLog(),
+    )
+    return Core(engine, versions, join)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m inference_pipeline serve``."""
+"""The command line: ``python -m inference_pipeline serve | score | score-stream``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from inference_pipeline.scoring.commands import add_commands
 from inference_pipeline.settings import InferenceSettings
 from shared.errors import FtiError
 from shared.logs import configure_logs
@@ -22,17 +23,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the process's exit status."""
     given = _parser().parse_args(arguments)
     try:
-        _serve(_settings(given))
+        status: int = given.run(_settings(given), given)
     except FtiError as error:
         print(f"inference_pipeline: {error}", file=sys.stderr)  # noqa: T201 - a command's message
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print("interrupted; run it again to go on", file=sys.stderr)  # noqa: T201 - as above
+        return 130
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inference_pipeline",
-        description="Serve the champion of a task over HTTP, with its online features joined.",
+        description="Predict with the champion of a task: over HTTP, for a file, for each mention.",
         epilog="Settings come from FTI_… environment variables; an unknown one stops the start.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -44,20 +48,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", help="address to listen on (FTI_INFERENCE_HOST, 127.0.0.1)")
     serve.add_argument("--port", help="port to listen on (FTI_INFERENCE_PORT, 8000)")
+    serve.set_defaults(run=_serve)
+    add_commands(commands)
     return parser
 
 
 def _settings(given: argparse.Namespace) -> InferenceSettings:
     """Return the settings; what stands on the command line goes before the environment."""
-    flags = {"FTI_INFERENCE_HOST": given.host, "FTI_INFERENCE_PORT": given.port}
-    chosen = {name: value for name, value in flags.items() if value is not None}
+    flags = {name: getattr(given, name, None) for name in ("host", "port", "model")}
+    chosen = {
+        f"FTI_INFERENCE_{name.upper()}": value for name, value in flags.items() if value is not None
+    }
     settings = load_settings(InferenceSettings, {**os.environ, **chosen})
     if settings.inference_model:
         return settings
     return settings.model_copy(update={"inference_model": load_task(settings.task).name})
 
 
-def _serve(settings: InferenceSettings) -> None:
+def _serve(settings: InferenceSettings, _: argparse.Namespace) -> int:
     import uvicorn
 
     from inference_pipeline.bootstrap import build_app
@@ -73,6 +81,7 @@ def _serve(settings: InferenceSettings) -> None:
         access_log=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
+    return 0
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

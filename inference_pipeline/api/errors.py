@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from inference_pipeline.api.disconnect import ClientGoneError
+from inference_pipeline.api.door import retry_after
 from inference_pipeline.api.schemas import (
     MANY,
     ONE,
@@ -18,9 +20,15 @@ from inference_pipeline.api.schemas import (
     ErrorDetail,
     MentionToPredict,
 )
-from inference_pipeline.watcher import NoChampionError
+from inference_pipeline.engine.admission import DeadlineExceededError, OverloadedError
+from inference_pipeline.engine.scheduler import ModelFailureError
+from inference_pipeline.versions.registry import RegistryUnreachableError
+from inference_pipeline.versions.versions import NoVersionError, UnknownModelError
 from shared.errors import FtiError, InputError
+from shared.logs import get_logger
 from shared.validation import expectation, found, shown
+
+log = get_logger(__name__)
 
 
 class RequestError(HTTPException):
@@ -45,17 +53,39 @@ def add_error_handlers(app: FastAPI) -> None:
         headers = dict(exc.headers or {})
         return _answer(exc.status_code, _from_http(request, exc), headers)
 
-    @app.exception_handler(InputError)
-    async def _(_request: Request, exc: InputError) -> JSONResponse:
-        return _answer(422, exc)
+    @app.exception_handler(FtiError)
+    async def _(_request: Request, exc: FtiError) -> JSONResponse:
+        status = status_of(exc)
+        if status is None:
+            log.error("request_failed", exc_info=exc)
+            return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, _internal())
+        waits = {"Retry-After": retry_after(exc)} if isinstance(exc, OverloadedError) else None
+        return _answer(status, exc, waits)
 
-    @app.exception_handler(NoChampionError)
-    async def _(_request: Request, exc: NoChampionError) -> JSONResponse:
-        return _answer(503, exc)
+    @app.exception_handler(ClientGoneError)
+    async def _(_request: Request, _exc: ClientGoneError) -> Response:
+        # Nobody reads it; the number, which nginx gave it, is for the metrics.
+        return Response(status_code=499)
 
     @app.exception_handler(Exception)
     async def _(_request: Request, _exc: Exception) -> JSONResponse:
         return _answer(500, _internal())
+
+
+_STATUSES: tuple[tuple[type[FtiError], HTTPStatus], ...] = (
+    (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnknownModelError, HTTPStatus.NOT_FOUND),
+    (NoVersionError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (RegistryUnreachableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (OverloadedError, HTTPStatus.TOO_MANY_REQUESTS),
+    (DeadlineExceededError, HTTPStatus.GATEWAY_TIMEOUT),
+    (ModelFailureError, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+
+def status_of(error: FtiError) -> HTTPStatus | None:
+    """Return the status of an error's answer, None for one that is no client's matter."""
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), None)
 
 
 def _answer(status: int, error: FtiError, headers: dict[str, str] | None = None) -> JSONResponse:

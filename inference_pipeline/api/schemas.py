@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from inference_pipeline.engine import Answer, Prediction, Question
-from inference_pipeline.join import Status
+from inference_pipeline.engine.answer import Answer, Prediction, Question, RowError
+from inference_pipeline.features.join import Status
 from shared.errors import FtiError
 from shared.events import Identifier
 from shared.text import MAX_TEXT_CHARS
@@ -70,66 +69,6 @@ class ViewAnswer(BaseModel):
     age_seconds: float | None
 
 
-class PredictionAnswer(BaseModel):
-    """The prediction for one mention."""
-
-    label: str
-    probabilities: dict[str, float]
-    subject_id: str
-    source_id: str
-    features: dict[str, ViewAnswer]
-    degraded: bool
-
-    @classmethod
-    def of(cls, prediction: Prediction) -> PredictionAnswer:
-        """Return a prediction as it goes over the wire."""
-        return cls(
-            label=prediction.label,
-            probabilities=prediction.probabilities,
-            subject_id=prediction.subject_id,
-            source_id=prediction.source_id,
-            features={
-                view: ViewAnswer(status=state.status, age_seconds=state.age_seconds)
-                for view, state in prediction.views.items()
-            },
-            degraded=prediction.degraded,
-        )
-
-
-class PredictAnswer(BaseModel):
-    """The predictions for a request, in its order, all from one version."""
-
-    model: ModelName
-    predictions: list[PredictionAnswer]
-
-    @classmethod
-    def of(cls, answer: Answer) -> PredictAnswer:
-        """Return an answer of the engine as it goes over the wire."""
-        return cls(
-            model=ModelName(name=answer.version.name, version=answer.version.version),
-            predictions=[PredictionAnswer.of(prediction) for prediction in answer.predictions],
-        )
-
-
-class FeatureServiceAnswer(BaseModel):
-    """The features that a model reads."""
-
-    name: str
-    hash: str
-
-
-class ModelAnswer(BaseModel):
-    """The version in service."""
-
-    name: str
-    version: str
-    alias: str
-    loaded_at: datetime
-    labels: list[str]
-    feature_service: FeatureServiceAnswer
-    metrics: dict[str, float]
-
-
 class ErrorDetail(BaseModel):
     """Where something is wrong, what was expected there, what was found, and the remedy."""
 
@@ -144,27 +83,83 @@ class ErrorDetail(BaseModel):
         return cls(**error.as_dict())
 
 
-class ErrorAnswer(BaseModel):
-    """The body of every answer with a status of 400 and above."""
+class AnsweredBy(ModelName):
+    """The version that answered."""
+
+    alias: str | None
+    """Such as ``champion``; null for a version that was asked for by its number."""
+    variant: str
+    """Which of its ONNX files, such as ``int8``."""
+
+
+class PredictionAnswer(BaseModel):
+    """The prediction for one mention."""
+
+    label: str
+    probabilities: dict[str, float]
+    subject_id: str
+    source_id: str
+    features: dict[str, ViewAnswer]
+    degraded: bool
+
+
+class RowErrorAnswer(BaseModel):
+    """Why a mention has no prediction."""
 
     error: ErrorDetail
 
 
-class HealthAnswer(BaseModel):
-    """Whether the process does its work."""
+class PredictAnswer(BaseModel):
+    """The predictions for a request, in its order, all from one version."""
 
-    status: str
+    model: AnsweredBy
+    predictions: list[PredictionAnswer | RowErrorAnswer]
 
 
-class ReadyAnswer(BaseModel):
-    """Whether requests can be answered."""
+def predict_answer(answer: Answer) -> dict[str, Any]:
+    """Return an answer of the engine as `PredictAnswer` has it, ready to be written as JSON."""
+    return {
+        "model": {
+            "name": answer.version.name,
+            "version": answer.version.version,
+            "alias": answer.alias,
+            "variant": answer.variant,
+        },
+        "predictions": [_row(row) for row in answer.predictions],
+    }
 
-    ready: bool
-    model: ModelName | None
-    reasons: list[ErrorDetail]
-    """Why not."""
-    warnings: list[ErrorDetail]
-    """What is wrong although requests are answered: a refused version, an absent registry."""
+
+def _row(row: Prediction | RowError) -> dict[str, Any]:
+    if isinstance(row, RowError):
+        return {"error": placed(row).as_dict()}
+    return {
+        "label": row.label,
+        "probabilities": row.probabilities,
+        "subject_id": row.subject_id,
+        "source_id": row.source_id,
+        "features": {
+            view: {"status": state.status, "age_seconds": state.age_seconds}
+            for view, state in row.views.items()
+        },
+        "degraded": row.degraded,
+    }
+
+
+def placed(row: RowError) -> FtiError:
+    """Return the error of a row, its place as a client would write it: ``mentions[3].text``."""
+    error = row.error
+    return type(error)(
+        f"{row.place}.{error.place}".removeprefix("."),
+        expected=error.expected,
+        found=error.found,
+        remedy=error.remedy,
+    )
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer with a status of 400 and above."""
+
+    error: ErrorDetail
 
 
 Responses = dict[int | str, dict[str, Any]]

@@ -18,9 +18,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from inference_pipeline.bootstrap import assemble
-from inference_pipeline.features import InMemoryFeatureReader
-from inference_pipeline.registry import MlflowRegistry
+from inference_pipeline.features.reader import InMemoryFeatureReader
 from inference_pipeline.settings import InferenceSettings
+from inference_pipeline.versions.registry import MlflowRegistry
 from shared.feature_store import FeatureService
 from shared.features import ServedFeature
 from shared.model_registry import tracking_uri
@@ -96,7 +96,7 @@ def feature_service() -> FeatureService:
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with MLflow's tables made: making them takes longer than a test."""
     home = tmp_path_factory.mktemp("registry")
-    MlflowRegistry(tracking_uri(home), cache=home).champion(MODEL)
+    MlflowRegistry(tracking_uri(home)).aliases(MODEL)
     return home
 
 
@@ -126,7 +126,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 @pytest.fixture
 def settings(home: Path) -> InferenceSettings:
-    """Settings for the tiny model, with an impatient watcher."""
+    """Settings for the tiny model, with an impatient look at the registry."""
     return InferenceSettings(
         home=home, inference_model=MODEL, inference_poll_seconds=0.02, inference_threads=2
     )
@@ -135,5 +135,5 @@ def settings(home: Path) -> InferenceSettings:
 @pytest.fixture
 def app(settings: InferenceSettings, reader: InMemoryFeatureReader) -> FastAPI:
     """The application on the real registry and the feature store in memory."""
-    registry = MlflowRegistry(tracking_uri(settings.home), cache=settings.home / "cache")
+    registry = MlflowRegistry(tracking_uri(settings.home))
     return assemble(settings, registry=registry, reader=reader)

@@ -53,9 +53,13 @@ class Publisher:
         source = f"{run.info.artifact_uri}/model"
         return str(client.create_model_version(MODEL, source, run.info.run_id).version)
 
+    def point(self, alias: str, version: str) -> None:
+        """Move an alias to a version."""
+        self.client.set_registered_model_alias(MODEL, alias, version)
+
     def crown(self, version: str) -> None:
         """Move the alias ``champion`` to a version."""
-        self.client.set_registered_model_alias(MODEL, CHAMPION, version)
+        self.point(CHAMPION, version)
 
     def publish(self, model: TinyModel) -> str:
         """Register a version, make it champion and return its number."""

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from inference_pipeline.bootstrap import assemble
-from inference_pipeline.features import InMemoryFeatureReader
-from inference_pipeline.registry import MlflowRegistry
+from inference_pipeline.features.reader import InMemoryFeatureReader
 from inference_pipeline.settings import InferenceSettings
+from inference_pipeline.versions.registry import MlflowRegistry
 from shared.feature_store import FeatureService
 from shared.model_registry import tracking_uri
 from shared.text import MAX_TEXT_CHARS
@@ -34,7 +34,7 @@ def client(
     version = Publisher(home, feature_service).publish(TinyModel())
     app = assemble(
         InferenceSettings(home=home, inference_model=MODEL),
-        registry=MlflowRegistry(tracking_uri(home), cache=home / "cache"),
+        registry=MlflowRegistry(tracking_uri(home)),
         reader=InMemoryFeatureReader(feature_service),
     )
     with running(app) as client:
@@ -57,7 +57,7 @@ BAD = [
     ({"mentions": []}, "mentions", "at least 1 item"),
     ({"mentions": {"text": "good"}}, "mentions", "a valid list"),
     ({"mentions": [{"text": "good"}] * 65}, "mentions", "at most 64 items"),
-    ({"mentions": [{"text": "good"}, {"text": " "}]}, "mentions[1].text", "something to read"),
+    ({"mentions": [{"text": " "}, {"text": "\t"}]}, "mentions[0].text", "something to read"),
     ({"mentions": [{"text": "good"}, {"txt": "b"}]}, "mentions[1].text", "a value"),
     ({"mentions": ["good"]}, "mentions[0]", "a valid dictionary"),
     (["good"], "body", "an object with the field text"),

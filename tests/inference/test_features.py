@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference_pipeline.features import FeastFeatureReader, FeatureReader, InMemoryFeatureReader
+from inference_pipeline.features.reader import (
+    FeastFeatureReader,
+    FeatureReader,
+    InMemoryFeatureReader,
+)
 from shared.errors import StateError
 from shared.feature_store import FeatureService
 from tests.inference import feast_store

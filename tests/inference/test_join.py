@@ -11,10 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from inference_pipeline.features import Entity, FeatureReader, InMemoryFeatureReader, OnlineRows
-from inference_pipeline.join import FeatureJoin, Joined, ViewState
-from inference_pipeline.metrics import Metrics
+from inference_pipeline.features.breaker import Breaker
+from inference_pipeline.features.join import FeatureJoin, Joined, ViewState
+from inference_pipeline.features.metrics import FeatureMetrics
+from inference_pipeline.features.reader import (
+    Entity,
+    FeatureReader,
+    InMemoryFeatureReader,
+    OnlineRows,
+)
 from shared.feature_store import FeatureService
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -23,13 +30,23 @@ ANN_ON_UNITED = {"subject_id": "united", "source_id": "ann"}
 
 @contextmanager
 def joining(
-    reader: FeatureReader, *, now: datetime = NOON, timeout: timedelta = timedelta(seconds=5)
-) -> Iterator[tuple[FeatureJoin, Metrics]]:
-    """A join at a given moment."""
-    metrics = Metrics()
-    join = FeatureJoin(reader, timeout=timeout, metrics=metrics, clock=lambda: now)
+    reader: FeatureReader,
+    *,
+    now: datetime = NOON,
+    timeout: timedelta = timedelta(seconds=5),
+    breaker: Breaker | None = None,
+) -> Iterator[tuple[FeatureJoin, CollectorRegistry]]:
+    """A join at a given moment, and what it counts."""
+    registry = CollectorRegistry()
+    join = FeatureJoin(
+        reader,
+        timeout=timeout,
+        metrics=FeatureMetrics(registry),
+        clock=lambda: now,
+        breaker=breaker,
+    )
     try:
-        yield join, metrics
+        yield join, registry
     finally:
         join.close()
 
@@ -95,13 +112,13 @@ class BrokenReader(InMemoryFeatureReader):
 
 def test_a_store_that_fails_degrades(feature_service: FeatureService) -> None:
     """Every view is unavailable, every feature is NaN, and the failure is counted."""
-    with joining(BrokenReader(feature_service)) as (join, metrics):
+    with joining(BrokenReader(feature_service)) as (join, registry):
         joined = asyncio.run(join.join(feature_service, [ANN_ON_UNITED] * 2))
     assert joined.degraded
     assert [set(views.values()) for views in joined.views] == [{ViewState("unavailable", None)}] * 2
     assert joined.features.shape == (2, 4)
     assert np.isnan(joined.features).all()
-    assert b'feature_read_failures_total{kind="error"} 1.0' in metrics.render()
+    assert b'feature_read_failures_total{kind="error"} 1.0' in generate_latest(registry)
 
 
 def test_a_model_without_features_needs_no_store(feature_service: FeatureService) -> None:
@@ -115,33 +132,120 @@ def test_a_model_without_features_needs_no_store(feature_service: FeatureService
 
 
 class HangingReader(InMemoryFeatureReader):
-    """A store that does not answer until it is released."""
+    """A store that does not answer until it is released; it remembers who was read together."""
 
     def __init__(self, service: FeatureService) -> None:
         super().__init__(service)
         self.release = threading.Event()
-        self.reads = 0
+        self.reads: list[int] = []
 
     def read(self, service: FeatureService, entities: Sequence[Entity]) -> OnlineRows:
         """Wait, then answer."""
-        self.reads += 1
+        self.reads.append(len(entities))
         self.release.wait()
         return super().read(service, entities)
 
 
-def test_a_store_that_hangs_costs_the_timeout_only(feature_service: FeatureService) -> None:
-    """Answers come without features, waiting reads are dropped, and the store is used again."""
+def test_who_comes_during_a_read_shares_the_next(feature_service: FeatureService) -> None:
+    """Three requests behind a read become one read, and each gets its own rows."""
     hanging = HangingReader(feature_service)
-    with joining(hanging, timeout=timedelta(milliseconds=50)) as (join, metrics):
+    for number, name in enumerate(("a", "b", "c", "d")):
+        hanging.put("subject_activity", name, NOON, {"mentions_24h": number})
+    asked = [["a"], ["b", "c"], ["d"], ["c", "a", "nobody"]]
 
-        async def five_at_a_time() -> list[Joined]:
-            reads = (join.join(feature_service, [ANN_ON_UNITED]) for _ in range(5))
-            return await asyncio.gather(*reads)
-
-        answers = asyncio.run(five_at_a_time())
-        assert all(answer.degraded for answer in answers)
-        assert b'feature_read_failures_total{kind="timeout"} 5.0' in metrics.render()
+    async def all_at_once(join: FeatureJoin) -> list[Joined]:
+        reads = [
+            asyncio.create_task(
+                join.join(
+                    feature_service, [{"subject_id": name, "source_id": "x"} for name in names]
+                )
+            )
+            for names in asked
+        ]
+        # The tasks have begun when this one goes on.
+        await asyncio.sleep(0)
         hanging.release.set()
-        asyncio.run(join.join(feature_service, [ANN_ON_UNITED]))
-    # The one that hung and the one after the release: the four that waited never ran.
-    assert hanging.reads == 2
+        return await asyncio.gather(*reads)
+
+    with joining(hanging) as (join, _):
+        answers = asyncio.run(all_at_once(join))
+    assert hanging.reads == [1, 6]
+    found = [answer.features[:, 0].tolist() for answer in answers]
+    assert found[:3] == [[0], [1, 2], [3]]
+    np.testing.assert_array_equal(found[3], [2, 0, np.nan])
+    assert answers[3].views[2]["subject_activity"].status == "missing"
+
+
+def test_a_store_that_hangs_costs_the_timeout_once(feature_service: FeatureService) -> None:
+    """Who waits is answered without features, who comes then at once; later it is used again."""
+    hanging = HangingReader(feature_service)
+    with joining(hanging, timeout=timedelta(milliseconds=50)) as (join, registry):
+
+        async def trial() -> tuple[list[Joined], Joined, Joined]:
+            reads = (join.join(feature_service, [ANN_ON_UNITED]) for _ in range(5))
+            waited = await asyncio.gather(*reads)
+            at_once = await join.join(feature_service, [ANN_ON_UNITED])
+            hanging.release.set()
+            while (answer := await join.join(feature_service, [ANN_ON_UNITED])).degraded:
+                await asyncio.sleep(0.001)
+            return waited, at_once, answer
+
+        waited, at_once, answer = asyncio.run(trial())
+        assert all(answer.degraded for answer in (*waited, at_once))
+        assert not answer.degraded
+        metrics = generate_latest(registry)
+        assert b'feature_read_failures_total{kind="timeout"} 1.0' in metrics
+    # The one that hung, and the one after the release: those who waited never were a read.
+    assert hanging.reads == [1, 1]
+
+
+def test_a_request_waits_no_longer_than_it_can(feature_service: FeatureService) -> None:
+    """A request with little time left gives up early; the read goes on for the others."""
+    hanging = HangingReader(feature_service)
+    with joining(hanging) as (join, registry):
+
+        async def trial() -> tuple[Joined, Joined]:
+            patient = asyncio.create_task(join.join(feature_service, [ANN_ON_UNITED]))
+            hasty = await join.join(
+                feature_service, [ANN_ON_UNITED], within=timedelta(milliseconds=10)
+            )
+            hanging.release.set()
+            return await patient, hasty
+
+        patient, hasty = asyncio.run(trial())
+        assert (patient.degraded, hasty.degraded) == (False, True)
+        assert b"feature_read_failures_total{" not in generate_latest(registry)
+
+
+class FlakyReader(InMemoryFeatureReader):
+    """A store that is down until somebody starts it."""
+
+    up = False
+    reads = 0
+
+    def read(self, service: FeatureService, entities: Sequence[Entity]) -> OnlineRows:
+        """Answer if it is up."""
+        self.reads += 1
+        if not self.up:
+            raise ConnectionError("the store is down")
+        return super().read(service, entities)
+
+
+def test_a_store_that_keeps_failing_is_left_alone(feature_service: FeatureService) -> None:
+    """After some failures nobody waits for it; after a while one read tries whether it is back."""
+    flaky = FlakyReader(feature_service)
+    now = 0.0
+    breaker = Breaker(failures=3, open_for=timedelta(seconds=5), clock=lambda: now)
+
+    async def ask(times: int) -> list[bool]:
+        return [(await join.join(feature_service, [ANN_ON_UNITED])).degraded for _ in range(times)]
+
+    with joining(flaky, breaker=breaker) as (join, registry):
+        assert all(asyncio.run(ask(10)))
+        assert flaky.reads == 3
+        assert b"feature_reads_skipped_total 7.0" in generate_latest(registry)
+        flaky.up = True
+        now = 4.9
+        assert asyncio.run(ask(2)) == [True, True]
+        now = 5.0
+        assert asyncio.run(ask(2)) == [False, False]

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference_pipeline.model import load_model
+from inference_pipeline.versions.model import Floats, LoadedModel, load_model, softmax
+from inference_pipeline.versions.variants import ParityBounds
 from shared.errors import ContractError
 from shared.feature_store import FeatureService
 from shared.manifest import MANIFEST_FILE, TOKENIZER_FILE, sha256_of
-from tests.inference.tiny_model import LABELS, TinyModel
+from tests.inference.tiny_model import LABELS, Int8, TinyModel
 
 
 @pytest.fixture
@@ -27,12 +28,18 @@ def change_manifest(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def logits(model: LoadedModel, texts: list[str], features: Floats | None = None) -> Floats:
+    """Return the model's answer, by default without features."""
+    given = model.no_features(len(texts)) if features is None else features
+    return model.scores(model.encode(texts), given)
+
+
 def test_a_batch_gives_what_each_text_gives_alone(folder: Path) -> None:
     """Padding to the longest text of a batch changes no answer, and rows keep their order."""
     model = load_model(folder)
     features = np.array([[1, 2, 3, 4], [np.nan, 1, 0, 0], [0, 0, 0, 0]], np.float32)
     texts = ["good", "bad late bad flight", "great flight"]
-    together = model.logits(texts, features)
+    together = logits(model, texts, features)
     for row, text in enumerate(texts):
         wanted = TinyModel(bias=0.5).logits(text.split(), list(features[row]))
         np.testing.assert_allclose(together[row], wanted, rtol=1e-6)
@@ -40,19 +47,36 @@ def test_a_batch_gives_what_each_text_gives_alone(folder: Path) -> None:
 
 def test_probabilities_are_the_softmax_of_the_logits(folder: Path) -> None:
     """Rows sum to one and keep the order of the logits."""
+    scores = logits(load_model(folder), ["great good bad"])
+    exponents = np.exp(scores)
+    assert scores.shape == (1, len(LABELS))
+    np.testing.assert_allclose(softmax(scores), exponents / exponents.sum(), rtol=1e-5)
+
+
+def test_an_encoding_is_as_long_as_its_text(folder: Path) -> None:
+    """Encodings are not padded: the scheduler packs batches by their lengths."""
     model = load_model(folder)
-    found = model.predict(["great good bad"], model.no_features(1))
-    exponents = np.exp(model.logits(["great good bad"], model.no_features(1)))
-    assert found.shape == (1, len(LABELS))
-    np.testing.assert_allclose(found, exponents / exponents.sum(), rtol=1e-5)
+    assert [len(encoding) for encoding in model.encode(["good", "late flight", "bad " * 50])] == [
+        1,
+        2,
+        model.manifest.max_length,
+    ]
+
+
+def test_a_closed_version_answers_no_more(folder: Path) -> None:
+    """What was closed by mistake while in use is told, instead of answered from freed memory."""
+    model = load_model(folder)
+    model.close()
+    assert model.closed
+    with pytest.raises(RuntimeError, match="closed"):
+        logits(model, ["good"])
 
 
 def test_a_long_text_is_cut(folder: Path) -> None:
     """Words after the manifest's max_length are not read."""
     model = load_model(folder)
-    missing = model.no_features(1)
-    cut = model.logits(["late " * 8], missing)
-    np.testing.assert_array_equal(model.logits(["late " * 8 + "great " * 50], missing), cut)
+    cut = logits(model, ["late " * 8])
+    np.testing.assert_array_equal(logits(model, ["late " * 8 + "great " * 50]), cut)
 
 
 def test_a_changed_file_is_refused(folder: Path) -> None:
@@ -99,3 +123,39 @@ def test_a_graph_of_another_width_is_refused(folder: Path) -> None:
     change_manifest(folder, features=["subject_activity__mentions_24h"])
     with pytest.raises(ContractError, match=r"1 columns.*found 4"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "int8",
+    [Int8(error=0.05, label_agreement=0.9), Int8(error=0.05, max_logit_difference=0.6)],
+    ids=["labels differ", "logits differ"],
+)
+def test_a_variant_without_parity_never_serves(
+    tmp_path: Path, feature_service: FeatureService, int8: Int8
+) -> None:
+    """However fast it is, full precision answers."""
+    model = load_model(TinyModel(int8=int8).write(tmp_path / "version", feature_service))
+    assert (model.variant, model.refused_variants) == ("fp32", ())
+    wanted = TinyModel().logits(["late", "flight"], [])
+    np.testing.assert_allclose(logits(model, ["late flight"])[0], wanted, rtol=1e-6)
+
+
+def test_parity_bounds_are_the_operators(tmp_path: Path, feature_service: FeatureService) -> None:
+    """With wider bounds the variant is let in, and one of the two serves."""
+    int8 = Int8(error=0.05, label_agreement=0.9)
+    folder = TinyModel(int8=int8).write(tmp_path / "version", feature_service)
+    model = load_model(folder, ParityBounds(min_label_agreement=0.9))
+    extra = 0.0 if model.variant == "fp32" else int8.error
+    wanted = TinyModel(bias=extra).logits(["late", "flight"], [])
+    np.testing.assert_allclose(logits(model, ["late flight"])[0], wanted, rtol=1e-6)
+
+
+def test_a_variant_that_answers_otherwise_here_is_left_aside(
+    tmp_path: Path, feature_service: FeatureService
+) -> None:
+    """Full precision serves, and the reason is kept: the recorded parity does not hold here."""
+    folder = TinyModel(int8=Int8(error=0.3)).write(tmp_path / "version", feature_service)
+    model = load_model(folder)
+    assert model.variant == "fp32"
+    (reason,) = model.refused_variants
+    assert "variant int8, golden input" in reason.place

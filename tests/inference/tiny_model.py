@@ -42,6 +42,17 @@ FEATURE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
+class Int8:
+    """A second ONNX file, as if quantised: full precision's with an error."""
+
+    error: float = 0.0
+    """Added to the logit of ``negative``."""
+    label_agreement: float = 1.0
+    max_logit_difference: float = 0.1
+    """As the manifest records them."""
+
+
+@dataclass(frozen=True)
 class TinyModel:
     """How a tiny version differs from others, and what is wrong with it."""
 
@@ -51,6 +62,7 @@ class TinyModel:
     """In place of the service's."""
     golden_error: float = 0.0
     """Added to the golden logits of the manifest."""
+    int8: Int8 | None = None
 
     def logits(self, words: Sequence[str], features: Sequence[float]) -> Floats:
         """Return by plain arithmetic what the ONNX file must answer."""
@@ -63,7 +75,6 @@ class TinyModel:
         """Write the files of the version and return the folder."""
         folder.mkdir(parents=True)
         columns = [feature.column for feature in service.features]
-        onnx.save(_graph(len(columns), self.bias), folder / "model.onnx")
         tokenizer = Tokenizer(WordLevel(WORDS, "[UNK]"))
         tokenizer.pre_tokenizer = Whitespace()
         tokenizer.save(str(folder / TOKENIZER_FILE))
@@ -77,14 +88,7 @@ class TinyModel:
             max_length=8,
             pad_token_id=0,
             tokenizer_sha256=sha256_of(folder / TOKENIZER_FILE),
-            variants={
-                "fp32": Variant(
-                    file="model.onnx",
-                    sha256=sha256_of(folder / "model.onnx"),
-                    label_agreement=1.0,
-                    max_logit_difference=0.0,
-                )
-            },
+            variants=self._variants(folder, len(columns)),
             golden=Golden(text="late flight", logits=[float(x) for x in golden]),
             subjects=SubjectRules(aliases={"united": ["@united"]}),
             sources=SourceRules(pattern=r"RT @(\w+)"),
@@ -92,6 +96,22 @@ class TinyModel:
         )
         (folder / MANIFEST_FILE).write_text(manifest.model_dump_json())
         return folder
+
+    def _variants(self, folder: Path, features: int) -> dict[str, Variant]:
+        made = {"fp32": Int8(max_logit_difference=0.0)}
+        if self.int8 is not None:
+            made["int8"] = self.int8
+        variants = {}
+        for name, made_as in made.items():
+            file = folder / ("model.onnx" if name == "fp32" else f"model.{name}.onnx")
+            onnx.save(_graph(features, self.bias + made_as.error), file)
+            variants[name] = Variant(
+                file=file.name,
+                sha256=sha256_of(file),
+                label_agreement=made_as.label_agreement,
+                max_logit_difference=made_as.max_logit_difference,
+            )
+        return variants
 
 
 def _graph(features: int, bias: float) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""The champion: a version that has passed every check, with all that a request needs of it."""
+"""A version in service: it has passed every check, and comes with all that a request needs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from inference_pipeline.features import FeatureReader
-from inference_pipeline.join import utc_now
-from inference_pipeline.model import LoadedModel, load_model
-from inference_pipeline.registry import ModelVersion
+from inference_pipeline.features.join import utc_now
+from inference_pipeline.features.reader import FeatureReader
+from inference_pipeline.versions.model import LoadedModel, load_model
+from inference_pipeline.versions.registry import ModelVersion
+from inference_pipeline.versions.variants import ParityBounds
 from shared.errors import ContractError, StateError
 from shared.feature_store import FeatureService
 from shared.features import ROLES, join_key
@@ -17,14 +18,18 @@ from shared.manifest import Manifest
 
 
 @dataclass(frozen=True)
-class Champion:
+class ServedVersion:
     """A version in service."""
 
     version: ModelVersion
+    alias: str | None
+    """The alias under which it serves; None for one that was loaded by its number."""
     model: LoadedModel
     service: FeatureService
     """The features that the model reads, in the order of its input."""
     loaded_at: datetime
+    mismatch: FeatureMismatchError | None = None
+    """Set while the store no longer has these features: answer without them, as degraded."""
 
 
 class FeatureMismatchError(ContractError):
@@ -43,19 +48,43 @@ class FeatureMismatchError(ContractError):
         )
 
 
-def load_champion(version: ModelVersion, folder: Path, reader: FeatureReader) -> Champion:
+def load_served(
+    version: ModelVersion, folder: Path, reader: FeatureReader, bounds: ParityBounds
+) -> ServedVersion:
     """Load a version and check that it can answer with the feature store as it is.
 
     Raises:
         ContractError: the version must not serve.
     """
-    model = load_model(folder)
+    try:
+        model = load_model(folder, bounds)
+    except ContractError as error:
+        raise _named(error, version, folder) from error.__cause__
+    model.refused_variants = tuple(
+        _named(error, version, folder) for error in model.refused_variants
+    )
     service = _agreed_service(model.manifest, reader)
-    return Champion(version=version, model=model, service=service, loaded_at=utc_now())
+    return ServedVersion(
+        version=version, alias=None, model=model, service=service, loaded_at=utc_now()
+    )
+
+
+def _named(error: ContractError, version: ModelVersion, folder: Path) -> ContractError:
+    """Return an error that names the version in place of this machine's path of its files."""
+    return ContractError(
+        error.place.replace(str(folder), f"{version.name} version {version.version}"),
+        expected=error.expected,
+        found=error.found,
+        remedy=error.remedy,
+    )
 
 
 def store_hash(reader: FeatureReader, feature_service: str) -> str | None:
-    """Return the hash of a feature service as the store has it now, None if it has none."""
+    """Return the hash of a feature service as the store has it now, None if it has none.
+
+    Raises:
+        Exception: whatever the store's client raises when the store is down.
+    """
     try:
         return reader.describe(feature_service).hash
     except StateError:

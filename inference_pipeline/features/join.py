@@ -1,11 +1,9 @@
-"""The online join: features of a batch of mentions, in time or not at all, and how old they are."""
+"""The online join: features of mentions, in time or not at all, and how old they are."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -13,18 +11,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from inference_pipeline.features import Entity, FeatureReader, OnlineRows
-from inference_pipeline.metrics import Metrics
+from inference_pipeline.features.breaker import Breaker
+from inference_pipeline.features.coalescing import CoalescedReads
+from inference_pipeline.features.metrics import FeatureMetrics
+from inference_pipeline.features.reader import Entity, FeatureReader, OnlineRows
 from shared.feature_store import FeatureService
-from shared.logs import get_logger
-
-log = get_logger(__name__)
 
 Status = Literal["present", "missing", "stale", "unavailable"]
 Clock = Callable[[], datetime]
 
-_SECONDS_BETWEEN_WARNINGS = 10.0
-_WARM_UP_SECONDS = 10.0
+_WARM_UP = timedelta(seconds=10)
+_FAILURES_TO_OPEN = 5
+_OPEN_FOR = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,10 @@ class ViewState:
     status: Status
     age_seconds: float | None
     """How old the row is; None without a row."""
+
+
+_MISSING = ViewState(status="missing", age_seconds=None)
+_UNAVAILABLE = ViewState(status="unavailable", age_seconds=None)
 
 
 @dataclass(frozen=True)
@@ -61,90 +63,88 @@ class FeatureJoin:
         reader: FeatureReader,
         *,
         timeout: timedelta,
-        metrics: Metrics,
+        metrics: FeatureMetrics,
         clock: Clock = utc_now,
+        breaker: Breaker | None = None,
     ) -> None:
-        self._reader = reader
         self._timeout = timeout
-        self._metrics = metrics
         self._clock = clock
-        # One thread, because reads must not overlap: see FeastFeatureReader.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="features")
-        self._warned_at = -_SECONDS_BETWEEN_WARNINGS
+        self._reads = CoalescedReads(
+            reader,
+            timeout=timeout,
+            metrics=metrics,
+            breaker=breaker
+            or Breaker(failures=_FAILURES_TO_OPEN, open_for=_OPEN_FOR, clock=time.monotonic),
+        )
 
     def warm_up(self, service: FeatureService) -> None:
-        """Read once, so that the store connects and resolves the service before a request does.
+        """Read once, so that the store connects before a request asks it to. Not for the loop.
 
         A store that is down is no reason to wait: it is logged and serving goes on without it.
         """
-        if not service.features:
-            return
-        nobody = dict.fromkeys(service.join_keys.values(), "warm-up")
-        try:
-            self._thread.submit(self._reader.read, service, [nobody]).result(_WARM_UP_SECONDS)
-        except Exception as error:  # noqa: BLE001 - stores raise what their clients raise
-            self._note_failure(error)
+        if service.features:
+            nobody = dict.fromkeys(service.join_keys.values(), "warm-up")
+            self._reads.try_once(service, [nobody], _WARM_UP)
 
-    async def join(self, service: FeatureService, entities: Sequence[Entity]) -> Joined:
-        """Return the features of B mentions; it takes little longer than the timeout at most."""
+    async def join(
+        self,
+        service: FeatureService,
+        entities: Sequence[Entity],
+        *,
+        within: timedelta | None = None,
+    ) -> Joined:
+        """Return the features of B mentions.
+
+        Args:
+            service: what to read.
+            entities: of whom, one for each mention.
+            within: wait no longer than this, nor than the timeout of the join.
+        """
         if not service.features:
             return Joined(
                 features=np.empty((len(entities), 0), dtype=np.float32),
                 views=[{} for _ in entities],
                 degraded=False,
             )
-        read = self._thread.submit(self._reader.read, service, entities)
-        try:
-            # On a timeout the read is cancelled too, if it did not start: a store that hangs
-            # does not gather a queue.
-            rows = await asyncio.wait_for(asyncio.wrap_future(read), self._timeout.total_seconds())
-        except Exception as error:  # noqa: BLE001 - stores raise what their clients raise
-            self._note_failure(error)
-            return _without_features(service, len(entities))
+        patience = self._timeout if within is None else min(within, self._timeout)
+        rows = await self._reads.read(service, entities, patience)
+        if rows is None:
+            return without_features(service, len(entities))
         return _at(self._clock(), service, rows)
 
     def close(self) -> None:
         """End the reading thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-
-    def _note_failure(self, error: Exception) -> None:
-        kind = "timeout" if isinstance(error, TimeoutError) else "error"
-        self._metrics.feature_read_failures.labels(kind).inc()
-        now = time.monotonic()
-        if now - self._warned_at >= _SECONDS_BETWEEN_WARNINGS:
-            self._warned_at = now
-            log.warning("features_unavailable", kind=kind, error=repr(error)[:500])
+        self._reads.close()
 
 
-def _without_features(service: FeatureService, count: int) -> Joined:
-    unavailable = ViewState(status="unavailable", age_seconds=None)
+def without_features(service: FeatureService, count: int) -> Joined:
+    """Return what is known of B mentions when the store does not answer."""
     return Joined(
         features=np.full((count, len(service.features)), np.nan, dtype=np.float32),
-        views=[dict.fromkeys(service.ttl, unavailable) for _ in range(count)],
+        views=[dict.fromkeys(service.ttl, _UNAVAILABLE) for _ in range(count)],
         degraded=True,
     )
 
 
 def _at(now: datetime, service: FeatureService, rows: OnlineRows) -> Joined:
     """Tell present from missing and stale, and blank what the training join would not have seen."""
-    views = [
-        {
+    features = rows.values
+    views: list[dict[str, ViewState]] = []
+    for mention in range(len(features)):
+        states = {
             view: _state(now, times[mention], service.ttl[view])
             for view, times in rows.known_at.items()
         }
-        for mention in range(len(rows.values))
-    ]
-    features = rows.values.copy()
-    for mention, states in enumerate(views):
         for column, feature in enumerate(service.features):
-            if states[feature.view].status != "present":
+            if states[feature.view].status == "stale":
                 features[mention, column] = np.nan
+        views.append(states)
     return Joined(features=features, views=views, degraded=False)
 
 
 def _state(now: datetime, known_at: datetime | None, ttl: timedelta) -> ViewState:
     if known_at is None:
-        return ViewState(status="missing", age_seconds=None)
+        return _MISSING
     # Clocks of two machines differ a little: a row from the future is new, not negative.
     age = max(now - known_at, timedelta(0))
     stale = timedelta(0) < ttl < age

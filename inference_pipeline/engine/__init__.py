@@ -1,0 +1,1 @@
+"""From mentions to predictions: the engine and the queue before its models."""

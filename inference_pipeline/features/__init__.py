@@ -1,0 +1,1 @@
+"""Online features of mentions, in time or not at all."""

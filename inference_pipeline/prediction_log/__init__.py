@@ -1,0 +1,1 @@
+"""What was answered, on its way into the feature store."""
