@@ -1,6 +1,7 @@
 # Everything runs in a virtual environment that `make venv` makes; `make help` lists the targets.
 PYTHON ?= python3.11
 VENV := .venv
+PEERS := .venv-bench
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python -m
 TASK ?=
@@ -8,7 +9,7 @@ INPUT ?=
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test lint unit bench-offline-store clean
+.PHONY: help venv demo serve test lint unit bench-offline-store bench-serving soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-20s %s\n", $$1, $$2}'
@@ -45,5 +46,18 @@ $(VENV)/.bench: $(VENV)/.complete requirements/bench.txt
 	$(PIP) install -r requirements/bench.txt -c constraints.txt
 	touch $@
 
-clean: ## remove the virtual environment and the embedded state
-	rm -rf $(VENV) .fti
+bench-serving: $(VENV)/.complete $(PEERS)/.complete ## this server beside bare onnxruntime and other servers; OPTIONS='--texts short'
+	$(RUN) benchmarks.serving $(OPTIONS)
+
+soak: $(VENV)/.complete ## ten minutes of mixed load, swaps and outages, and the slope of memory; OPTIONS='--minutes 60'
+	$(RUN) benchmarks.soak $(OPTIONS)
+
+# The peers' requirements contradict the pins. What serves the model is the same version in both.
+$(PEERS)/.complete: constraints.txt requirements/bench-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	grep -E '^(fastapi|numpy|onnxruntime|tokenizers|uvicorn)==' constraints.txt > $(PEERS)/constraints.txt
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install -r requirements/bench-peers.txt -c $(PEERS)/constraints.txt
+	touch $@
+
+clean: ## remove the virtual environments and the embedded state
+	rm -rf $(VENV) $(PEERS) .fti

@@ -1,0 +1,1 @@
+"""This server beside bare onnxruntime and other ways to serve the same model."""

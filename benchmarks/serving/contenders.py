@@ -1,0 +1,137 @@
+"""Who takes part: how each server is started, asked and understood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.serving.materials import FILES, Joined, Materials, Variant, model_name
+
+PEER_ENVIRONMENT = Path(__file__).parents[2] / ".venv-bench"
+"""The peers' packages contradict the project's pins: they live apart."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server's process is started."""
+
+    command: list[str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server of the model."""
+
+    name: str
+    title: str
+    launch: Callable[[Materials, Variant, int], Launch]
+    """Takes the port as its last argument."""
+    path: str
+    """Where it is asked."""
+    fields: tuple[str, ...]
+    """Of a question that it is told."""
+    label_at: tuple[str | int, ...]
+    """Where the label stands in its answer."""
+    right: str
+    """Which of the right labels hold for it: see `Question.labels`."""
+    variant_at: tuple[str | int, ...] | None = None
+    """Where the model file that answered stands; None where it was told which to take."""
+    program: Path | None = None
+    """What must be installed for it; None if nothing."""
+    peer: bool = True
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can run."""
+        return self.program is None or self.program.is_file()
+
+
+def _this_server(joined: Joined) -> Callable[[Materials, Variant, int], Launch]:
+    def launch(materials: Materials, variant: Variant, port: int) -> Launch:
+        return Launch(
+            ["{python}", "-m", "inference_pipeline", "serve", "--port", str(port)],
+            {
+                "FTI_HOME": str(materials.home),
+                "FTI_INFERENCE_MODEL": model_name(joined, variant),
+            },
+        )
+
+    return launch
+
+
+def _fastapi(materials: Materials, variant: Variant, port: int) -> Launch:
+    application = "benchmarks.serving.peers.fastapi_app:create_app"
+    command = ["{python}", "-m", "uvicorn", "--factory", application, "--port", str(port)]
+    return Launch([*command, "--log-level", "warning"], _package(materials, variant))
+
+
+def _litserve(materials: Materials, variant: Variant, port: int) -> Launch:
+    module = "benchmarks.serving.peers.litserve_app"
+    python = str(PEER_ENVIRONMENT / "bin" / "python")
+    return Launch([python, "-m", module, str(port)], _package(materials, variant))
+
+
+def _bentoml(materials: Materials, variant: Variant, port: int) -> Launch:
+    service = "benchmarks.serving.peers.bentoml_app:Classifier"
+    program = str(PEER_ENVIRONMENT / "bin" / "bentoml")
+    quiet = {"BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(materials.folder / "bentoml")}
+    return Launch(
+        [program, "serve", service, "--host", "127.0.0.1", "--port", str(port)],
+        _package(materials, variant) | quiet,
+    )
+
+
+def _package(materials: Materials, variant: Variant) -> dict[str, str]:
+    return {"BENCH_PACKAGE": str(materials.package("joined")), "BENCH_FILE": FILES[variant]}
+
+
+_OWN_LABEL = ("predictions", 0, "label")
+_OWN_VARIANT = ("model", "variant")
+_OWN_FIELDS = ("text", "subject_id", "source_id")
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender(
+            "joined",
+            "this server",
+            _this_server("joined"),
+            path="/v1/predict",
+            fields=_OWN_FIELDS,
+            label_at=_OWN_LABEL,
+            variant_at=_OWN_VARIANT,
+            right="joined",
+            peer=False,
+        ),
+        Contender(
+            "plain",
+            "this server, no features",
+            _this_server("plain"),
+            path="/v1/predict",
+            fields=_OWN_FIELDS,
+            label_at=_OWN_LABEL,
+            variant_at=_OWN_VARIANT,
+            right="plain",
+            peer=False,
+        ),
+        *(
+            Contender(
+                name,
+                title,
+                launch,
+                path="/predict",
+                fields=("text",),
+                label_at=("label",),
+                right="unknown",
+                program=program,
+            )
+            for name, title, launch, program in (
+                ("fastapi", "FastAPI + onnxruntime", _fastapi, None),
+                ("litserve", "LitServe", _litserve, PEER_ENVIRONMENT / "bin" / "litserve"),
+                ("bentoml", "BentoML", _bentoml, PEER_ENVIRONMENT / "bin" / "bentoml"),
+            )
+        ),
+    )
+}

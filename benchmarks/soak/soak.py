@@ -1,0 +1,174 @@
+"""The soak: load in turns of short and mixed texts, while champions change and the store fails."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measure import Limits, run_fresh
+from benchmarks.serving.contenders import CONTENDERS
+from benchmarks.serving.load import Load, LoadSpec
+from benchmarks.serving.materials import (
+    Materials,
+    Variant,
+    ensure_materials,
+    model_name,
+    read_questions,
+)
+from benchmarks.serving.server import Server, free_port, question_body, running
+from benchmarks.serving.texts import KINDS
+from benchmarks.soak.disturbances import Outages, Repeatedly, Swaps
+from benchmarks.soak.slope import Slope, memory_slope
+
+_WARM_UP_SHARE = 0.2
+"""Of the samples, that the slope leaves out: caches and pools fill at the beginning."""
+_SAMPLE_SECONDS = 0.5
+_LIMITS = Limits(seconds=86_400, memory_bytes=16 * 2**30)
+_BLOCKS = 20
+
+
+@dataclass(frozen=True)
+class SoakPlan:
+    """What to do to a server."""
+
+    task: str
+    minutes: float
+    variant: Variant
+    connections: int
+    rate: float
+    """Questions a second."""
+    window_seconds: float
+    """Of each turn of load, with connections of its own."""
+    swap_seconds: float
+    outage_every_seconds: float
+    outage_seconds: float
+    texts: int
+    seed: int
+    max_length: int
+    materials: Path | None
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """What became of the server."""
+
+    minutes: float
+    loads: list[Load]
+    swaps: int
+    """Moves of the alias."""
+    swapped: float
+    """Versions that the server put into service."""
+    outages: int
+    degraded: float
+    """Answers that the server gave without features."""
+    start_bytes: int
+    end_bytes: int
+    slope: Slope
+
+    @property
+    def failed(self) -> int:
+        """Questions that got no answer, or another status than 200 and 429."""
+        return sum(load.failed for load in self.loads)
+
+
+def run_soak(plan: SoakPlan, folder: Path, report: Callable[[str], None]) -> Soaked:
+    """Run a server for as long as planned; ``report`` hears what goes on."""
+    materials = Materials(plan.materials or folder / "materials")
+    report("making the models, the feature store and the registry")
+    ensure_materials(
+        materials, plan.task, count=plan.texts, seed=plan.seed, most=plan.max_length, folder=folder
+    )
+    home = folder / "home"
+    shutil.copytree(materials.home, home)  # what the server writes stays out of the materials
+    swaps = Swaps(home, model_name("joined", plan.variant))
+    outages = Outages(home, plan.outage_seconds)
+    contender = CONTENDERS["joined"]
+    port = free_port()
+    launch = contender.launch(materials, plan.variant, port)
+    launch.environment["FTI_HOME"] = str(home)
+    first = question_body(read_questions(materials.questions("short"))[0], contender.fields)
+    samples: list[tuple[float, int]] = []
+    loads: list[Load] = []
+    with running(launch, port, folder, contender.path, first) as server:
+        begin = time.monotonic()
+        end = begin + 60 * plan.minutes
+        with (
+            Repeatedly(lambda: _sample(server, samples), _SAMPLE_SECONDS),
+            Repeatedly(swaps.swap, plan.swap_seconds),
+            Repeatedly(outages.break_down, plan.outage_every_seconds),
+        ):
+            while (left := end - time.monotonic()) > 0:
+                seconds = min(left, plan.window_seconds)
+                loads.append(
+                    _load(plan, materials, folder, port=port, turn=len(loads), seconds=seconds)
+                )
+                report(_told(loads[-1], samples))
+        minutes = (time.monotonic() - begin) / 60
+        swapped = _metric(port, "fti_inference_model_swaps_total")
+        degraded = _metric(port, "fti_inference_degraded_answers_total")
+    kept = samples[int(_WARM_UP_SHARE * len(samples)) :]
+    moments, resident = zip(*kept, strict=True)
+    return Soaked(
+        minutes=minutes,
+        loads=loads,
+        swaps=swaps.count,
+        swapped=swapped,
+        outages=outages.count,
+        degraded=degraded,
+        start_bytes=resident[0],
+        end_bytes=resident[-1],
+        slope=memory_slope(moments, resident, blocks=_BLOCKS),
+    )
+
+
+def _load(
+    plan: SoakPlan, materials: Materials, folder: Path, *, port: int, turn: int, seconds: float
+) -> Load:
+    contender = CONTENDERS["joined"]
+    spec = LoadSpec(
+        port=port,
+        path=contender.path,
+        fields=list(contender.fields),
+        label_at=list(contender.label_at),
+        questions=str(materials.questions(KINDS[turn % len(KINDS)])),
+        right=f"{contender.right}.{plan.variant}",
+        connections=plan.connections,
+        rate=plan.rate,
+        seconds=seconds,
+        warm_up_seconds=0.0,
+        seed=plan.seed + turn,
+    )
+    file = folder / "load.json"
+    file.write_text(json.dumps(asdict(spec)))
+    ended = run_fresh("benchmarks.serving.load", [str(file)], folder, _LIMITS)
+    if ended.how != "done":
+        raise BenchmarkError("load generator", expected="an answer", found=ended.last_error)
+    return Load(**ended.answer)
+
+
+def _sample(server: Server, samples: list[tuple[float, int]]) -> None:
+    samples.append((time.monotonic(), server.resident_bytes()))
+
+
+def _told(load: Load, samples: list[tuple[float, int]]) -> str:
+    return (
+        f"{load.per_second:.0f}/s, p99 {load.p99_ms:.0f} ms, {load.refused} refused,"
+        f" {load.failed} failed, {samples[-1][1] / 2**20:.1f} MiB"
+    )
+
+
+def _metric(port: int, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    finally:
+        connection.close()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
