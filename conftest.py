@@ -11,3 +11,6 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 
 __all__ = ["prometheus_client"]
+
+# Servers of other people, whose packages live in an environment of their own.
+collect_ignore_glob = ["benchmarks/serving/peers/*.py"]
