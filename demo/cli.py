@@ -58,6 +58,7 @@ def _run(options: argparse.Namespace, console: Console, environment: dict[str, s
                 task=task,
                 task_file=task_file,
                 home=home,
+                places=settings.places,
                 environment=environment,
                 services=services,
                 processes=processes,

@@ -16,6 +16,7 @@ from deploy.embedded.processes import Processes, Service, answers
 from shared.errors import StateError
 from shared.feature_store import open_feature_store
 from shared.features import SUBJECT_ACTIVITY
+from shared.places import Places
 from shared.task import Task
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class System:
     task: Task
     task_file: Path
     home: Path
+    places: Places
     environment: dict[str, str]
     services: dict[str, Service]
     processes: Processes
@@ -90,7 +92,7 @@ class System:
 
     @cached_property
     def _store(self) -> FeatureStore:
-        return open_feature_store(self.home)
+        return open_feature_store(self.places)
 
 
 def _content(answer: httpx.Response) -> dict[str, Any]:

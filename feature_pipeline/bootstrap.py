@@ -23,13 +23,13 @@ from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
 from feature_pipeline.stream.dataflow import StreamWorker
 from feature_pipeline.stream.sink import FeatureStoreSink
-from shared.feature_store import offline_folder, open_feature_store
+from shared.feature_store import open_feature_store, registry_errors
 from shared.file_lock import hold_file
 from shared.task import Task, load_task
 
 
 class FeaturePipeline:
-    """The embedded feature pipeline of one task, below one FTI_HOME."""
+    """The feature pipeline of one task, its own state below one FTI_HOME."""
 
     def __init__(self, settings: FeatureSettings) -> None:
         self.settings = settings
@@ -46,9 +46,11 @@ class FeaturePipeline:
 
     def open_store(self, *, anew: bool = False) -> tuple[OfflineTables, OnlineViews]:
         """Open both sides of the feature store; the task's views stand in it afterwards."""
-        store = open_feature_store(self.settings.home)
-        tables = OfflineTables(offline_folder(self.settings.home))
-        apply_task(self.task, store, tables, anew=anew)
+        places = self.settings.places
+        store = open_feature_store(places)
+        tables = OfflineTables(places.offline_store)
+        with registry_errors(places):
+            apply_task(self.task, store, tables, anew=anew)
         return tables, OnlineViews(store)
 
     def backfill(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.errors import StateError
 from shared.features import ServedFeature, service_hash
+from shared.places import Places, make_folder_of, sqlite_path
+from shared.redis_address import connection_string
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -17,56 +19,70 @@ if TYPE_CHECKING:
 PROJECT = "fti"
 
 
-def offline_folder(home: Path) -> Path:
-    """Return the folder of the Delta tables in the embedded mode, one folder a feature view."""
-    return home / "offline"
-
-
-def open_feature_store(home: Path, *, versions: Mapping[str, int] | None = None) -> FeatureStore:
-    """Open the embedded feature store under FTI_HOME. It costs seconds: once per process.
+def open_feature_store(
+    places: Places, *, versions: Mapping[str, int] | None = None
+) -> FeatureStore:
+    """Open the feature store. It costs seconds: once per process.
 
     The registry is SQL because several processes use it at once: Feast's file registry truncates
     before it writes.
 
     Args:
-        home: FTI_HOME.
+        places: where its parts are; none is reached before it is first used.
         versions: the table version at which a feature view is read offline, by its name; others
             are read at their latest.
-
-    Raises:
-        StateError: the registry is damaged.
     """
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
-    from sqlalchemy.exc import DatabaseError
 
-    folder = home / "feast"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder_of(places.feature_registry)
+    make_folder_of(places.online_store)
     config = RepoConfig(
         project=PROJECT,
         provider="local",
         registry={
             "registry_type": "sql",
-            "path": f"sqlite:///{folder / 'registry.db'}",
+            "path": places.feature_registry,
             "cache_mode": "thread",
             "cache_ttl_seconds": 30,
         },
-        online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        online_store=_online_store(places.online_store),
         offline_store={
             "type": "feast_polars_delta.PolarsDeltaOfflineStore",
             "versions": dict(versions or {}),
         },
         entity_key_serialization_version=3,
     )
+    return FeatureStore(config=config)
+
+
+@contextmanager
+def registry_errors(places: Places) -> Iterator[None]:
+    """Tell of a feature registry that is damaged or away in words for people.
+
+    Raises:
+        StateError: the block's own database error, without the address's password.
+    """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DatabaseError
+
     try:
-        return FeatureStore(config=config)
+        yield
     except DatabaseError as error:
+        registry = make_url(places.feature_registry).set(query={})
         raise StateError(
-            str(folder / "registry.db"),
-            expected="a sound SQLite database",
+            f"feature registry {registry.render_as_string(hide_password=True)}",
+            expected="a sound database",
             found=str(error.orig),
-            remedy="Put a backup in its place.",
+            remedy="Start its server, or put a backup in its place.",
         ) from error
+
+
+def _online_store(address: str) -> dict[str, str]:
+    path = sqlite_path(address)
+    if path is not None:
+        return {"type": "sqlite", "path": str(path)}
+    return {"type": "redis", "connection_string": connection_string(address)}
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,16 @@
-"""Where model versions and training runs are kept in the embedded mode: MLflow on SQLite."""
+"""Where model versions and training runs are kept: MLflow, on SQLite or as a server."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from shared.places import Places, make_folder_of
 
 
-def tracking_uri(home: Path) -> str:
-    """Return MLflow's tracking and registry address under FTI_HOME (its file store is retired)."""
-    folder = home / "mlflow"
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'mlflow.db'}"
-
-
-def artifact_root(home: Path) -> str:
-    """Return the folder in which MLflow keeps artefacts under FTI_HOME, as an address."""
-    return (home / "mlflow" / "artifacts").as_uri()
+def tracking_uri(places: Places) -> str:
+    """Return MLflow's tracking and registry address, ready to be opened."""
+    make_folder_of(places.mlflow)
+    return places.mlflow
 
 
 def quiet_mlflow() -> None:

@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from shared.errors import SettingsError
+from shared.places import Places
+from shared.redis_address import check_redis_address
 from shared.validation import first_error
 
 PREFIX = "FTI_"
 _PATH = re.compile(r"[A-Za-z0-9._/-]+")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
+_SQL = re.compile(r"[a-z]+(\+[a-z0-9]+)?://\S+")
+_SERVER = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?")
 SERVICE_PREFIXES = ("FTI_FEATURES_", "FTI_TRAINING_", "FTI_INFERENCE_")
 """Variables of one service; the others leave them alone."""
 
@@ -28,7 +33,15 @@ class Settings(BaseModel):
     )
 
     home: Path = Path(".fti")
-    """The folder that holds all state of the embedded mode."""
+    """The folder that holds all state of the embedded mode, and always what is a service's own."""
+    online_store: SecretStr = SecretStr("")
+    """Of Feast: ``redis://`` or, with TLS, ``rediss://``; by default SQLite under the home."""
+    feature_registry: SecretStr = SecretStr("")
+    """Of Feast: an SQL database as SQLAlchemy takes it; by default SQLite under the home."""
+    offline_store: str = ""
+    """Of Feast: a folder or ``s3://bucket/…``; by default a folder under the home."""
+    mlflow_uri: str = ""
+    """Of an MLflow server; by default MLflow runs inside, on SQLite under the home."""
     task: Path = Path("tasks/brand_mentions.toml")
     log_format: Literal["auto", "json", "human"] = "auto"
     """``auto``: for people on a terminal, JSON lines elsewhere."""
@@ -48,6 +61,55 @@ class Settings(BaseModel):
             raise ValueError("a folder that can be written")
         return path
 
+    @field_validator("online_store")
+    @classmethod
+    def _redis(cls, address: SecretStr) -> SecretStr:
+        if address.get_secret_value():
+            check_redis_address(address.get_secret_value())
+        return address
+
+    @field_validator("feature_registry")
+    @classmethod
+    def _database(cls, address: SecretStr) -> SecretStr:
+        if address.get_secret_value() and not _SQL.fullmatch(address.get_secret_value()):
+            raise ValueError("an address such as postgresql+psycopg://user:password@host/database")
+        return address
+
+    @field_validator("offline_store")
+    @classmethod
+    def _folder_or_bucket(cls, address: str) -> str:
+        """Return the address, that of a folder as an absolute path."""
+        if not address or _BUCKET.fullmatch(address):
+            return address.rstrip("/")
+        if not _PATH.fullmatch(address):
+            raise ValueError("a folder or s3://bucket/path, of letters, digits, '.', '_' and '-'")
+        return str(Path(address).absolute())
+
+    @field_validator("mlflow_uri")
+    @classmethod
+    def _server(cls, address: str) -> str:
+        if address and not _SERVER.fullmatch(address):
+            raise ValueError(
+                "an address such as http://host:5000; MLFLOW_TRACKING_USERNAME and"
+                " MLFLOW_TRACKING_PASSWORD hold what is secret"
+            )
+        return address
+
+    @property
+    def places(self) -> Places:
+        """Where the services meet: under the home, but for what is set."""
+        embedded = Places.embedded(self.home)
+        return Places(
+            online_store=self.online_store.get_secret_value() or embedded.online_store,
+            feature_registry=self.feature_registry.get_secret_value() or embedded.feature_registry,
+            offline_store=self.offline_store or embedded.offline_store,
+            mlflow=self.mlflow_uri or embedded.mlflow,
+            mlflow_artifacts=None if self.mlflow_uri else embedded.mlflow_artifacts,
+        )
+
+
+_MAY_HOLD_A_PASSWORD = ("online_store", "feature_registry", "mlflow_uri", "inference_traces")
+"""Settings of which an error shows nothing: a mistyped address may hold one, too."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -87,6 +149,9 @@ def load_settings(kind: type[S], environment: Mapping[str, str] | None = None) -
         return kind.model_validate(values)
     except ValidationError as error:
         field, expected, found = first_error(error)
+        hidden = field in _MAY_HOLD_A_PASSWORD
         raise SettingsError(
-            f"environment variable {PREFIX}{field.upper()}", expected=expected, found=found
-        ) from error
+            f"environment variable {PREFIX}{field.upper()}",
+            expected=expected,
+            found="another value, which is not shown" if hidden else found,
+        ) from (None if hidden else error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from shared.model_registry import artifact_root, quiet_mlflow, tracking_uri
+from shared.model_registry import quiet_mlflow, tracking_uri
 from shared.settings import PREFIX
 from training_pipeline.settings import TrainingSettings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
-    """Return the pipeline of the embedded mode: Feast and MLflow under FTI_HOME."""
+    """Return the pipeline on Feast and MLflow."""
     quiet_mlflow()
 
     from shared.feature_store import open_feature_store
@@ -25,13 +25,13 @@ def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
     from training_pipeline.registry import MlflowRegistry
 
     return TrainingPipeline(
-        source=FeastDataset(open_feature_store(settings.home)),
-        registry=MlflowRegistry(tracking_uri(settings.home), artifact_root(settings.home)),
+        source=FeastDataset(open_feature_store(settings.places)),
+        registry=MlflowRegistry(tracking_uri(settings.places), settings.places.mlflow_artifacts),
     )
 
 
 def training_app(settings: TrainingSettings) -> FastAPI:
-    """Return the service of the embedded mode: runs in SQLite, executed by child processes.
+    """Return the service: runs in SQLite, executed by child processes.
 
     Raises:
         TaskError: the configured task cannot be read.

@@ -65,7 +65,7 @@ class MlflowRegistry:
     The version is created after all its files are there, in one transaction with its tags.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: str) -> None:
+    def __init__(self, tracking_uri: str, artifact_root: str | None) -> None:
         self._tracking_uri = tracking_uri
         self._artifact_root = artifact_root
 

@@ -154,7 +154,7 @@ def _view(
         schema=[Field(name=key, dtype=String), *schema],
         source=FileSource(
             name=name,
-            path=str(tables.path(name)),
+            path=tables.path(name),
             timestamp_field=KNOWN_AT,
             file_format=DeltaFormat(),
         ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
@@ -19,25 +18,30 @@ from shared.features import KNOWN_AT
 
 
 class OfflineTables:
-    """Delta tables below a folder, one by feature view."""
+    """Delta tables below a folder, one by feature view.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: a path, or an address such as ``s3://bucket/path``; how an object store is reached
+            stands in the AWS_… variables of the environment.
+    """
+
+    def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def path(self, view: str) -> Path:
-        """Return the folder of a view's table."""
-        return self._folder / view
+    def path(self, view: str) -> str:
+        """Return the folder of a view's table, as path or address."""
+        return f"{self._folder}/{view}"
 
     def create_missing(self, tables: Mapping[str, pl.DataFrame]) -> None:
         """Make empty tables of these schemas where there are none."""
         for view, rows in tables.items():
-            if not DeltaTable.is_deltatable(str(self.path(view))):
-                write_deltalake(str(self.path(view)), rows.clear().to_arrow(), mode="error")
+            if not DeltaTable.is_deltatable(self.path(view)):
+                write_deltalake(self.path(view), rows.clear().to_arrow(), mode="error")
 
     def replace(self, view: str, rows: pl.DataFrame, watermark: datetime, partitions: int) -> None:
         """Replace a view's rows, complete up to a watermark in every partition; one commit."""
         write_deltalake(
-            str(self.path(view)),
+            self.path(view),
             rows.to_arrow(),
             mode="overwrite",
             schema_mode="overwrite",
@@ -54,7 +58,7 @@ class OfflineTables:
         Returns:
             The number of rows written; rows written before are not written again.
         """
-        table = DeltaTable(str(self.path(view)))
+        table = DeltaTable(self.path(view))
         fresh, marks = [], {}
         for partition, (rows, watermark) in parts.items():
             written = from_micros(table.transaction_version(str(partition)) or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import pytest
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.data_format import DeltaFormat
 from feast.types import Int64
+from redis.exceptions import AuthenticationError
 
 from shared.errors import StateError
-from shared.feature_store import open_feature_store, read_feature_service
+from shared.feature_store import open_feature_store, read_feature_service, registry_errors
+from shared.places import Places
+from tests.conftest import places_on, running_redis
 
 SUBJECT = Entity(name="subject", join_keys=["subject_id"], value_type=ValueType.STRING)
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -26,9 +30,10 @@ import sys
 from pathlib import Path
 from tests.contracts.test_feature_store import SUBJECT, view
 from shared.feature_store import open_feature_store
+from shared.places import Places
 
 home, name = Path(sys.argv[1]), sys.argv[2]
-store = open_feature_store(home)
+store = open_feature_store(Places.embedded(home))
 print("ready", flush=True)
 sys.stdin.readline()
 store.apply([SUBJECT, view(home, name)])
@@ -51,28 +56,34 @@ def view(home: Path, name: str) -> FeatureView:
     )
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    """Every online store that a setting can name; one suite holds them to the same."""
+    return places_on(request.param, tmp_path, request)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
+def store(places: Places, tmp_path: Path) -> FeatureStore:
     """A store with a view ``counts``, of which subject a has a row online and offline."""
     rows = pd.DataFrame({"subject_id": ["a"], "n": [7], "event_timestamp": [NOON]})
     pl.from_pandas(rows).write_delta(tmp_path / "counts")
-    store = open_feature_store(tmp_path)
+    store = open_feature_store(places)
     store.apply([SUBJECT, view(tmp_path, "counts")])
     store.refresh_registry()
     store.write_to_online_store("counts", df=rows)
     return store
 
 
-def online(store: FeatureStore) -> list[int]:
+def online(store: FeatureStore) -> list[int | None]:
     """Return the feature of subject a as serving reads it."""
     answer = store.get_online_features(["counts:n"], [{"subject_id": "a"}])
-    values: list[int] = answer.to_dict()["n"]
+    values: list[int | None] = answer.to_dict()["n"]
     return values
 
 
 def test_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
     """Feast's file registry would keep the last one's objects only."""
-    open_feature_store(tmp_path).refresh_registry()
+    open_feature_store(Places.embedded(tmp_path)).refresh_registry()
     command = [sys.executable, "-W", "ignore", "-c", APPLY, str(tmp_path)]
     pipe = subprocess.PIPE
     appliers = [
@@ -85,27 +96,27 @@ def test_processes_that_apply_at_once_lose_nothing(tmp_path: Path) -> None:
     for applier in appliers:
         applier.communicate("go\n", timeout=60)
         assert applier.returncode == 0
-    store = open_feature_store(tmp_path)
+    store = open_feature_store(Places.embedded(tmp_path))
     store.refresh_registry()
     assert {found.name for found in store.list_feature_views()} == {"first", "second"}
 
 
 def test_an_open_store_sees_a_service_that_another_applied(
-    store: FeatureStore, tmp_path: Path
+    store: FeatureStore, places: Places
 ) -> None:
     """Its registry is cached, so reading a service asks anew."""
     with pytest.raises(StateError, match="expected a feature service 'model'"):
         read_feature_service(store, "model")
-    other = open_feature_store(tmp_path)
+    other = open_feature_store(places)
     other.apply([FeatureService(name="model", features=[other.get_feature_view("counts")])])
     assert [feature.name for feature in read_feature_service(store, "model").features] == ["n"]
 
 
 def test_online_reads_go_on_while_somebody_materializes(
-    store: FeatureStore, tmp_path: Path
+    store: FeatureStore, places: Places
 ) -> None:
     """Twice, since only a view that was materialized before has a state to leave."""
-    other = open_feature_store(tmp_path)
+    other = open_feature_store(places)
 
     def materialize() -> None:
         for day in (1, 2):
@@ -131,3 +142,30 @@ def test_materializing_with_feasts_own_command_gives_the_latest_values(
     later.write_delta(tmp_path / "counts", mode="append")
     store.materialize(NOON - timedelta(days=1), NOON + timedelta(days=1))
     assert online(store) == [9]
+
+
+def test_a_damaged_registry_is_named(tmp_path: Path) -> None:
+    """Whoever starts a service learns which database to mend."""
+    (tmp_path / "feast").mkdir()
+    (tmp_path / "feast" / "registry.db").write_text("this is no database, but text of some length")
+    places = Places.embedded(tmp_path)
+    store = open_feature_store(places)
+    with (
+        pytest.raises(StateError, match=r"registry\.db: expected a sound database"),
+        registry_errors(places),
+    ):
+        store.refresh_registry()
+
+
+@pytest.mark.parametrize("password", ["hunter2", "12345", "a,b=c:d@e/f g%20"])
+def test_a_password_reaches_redis_as_it_is(tmp_path: Path, password: str) -> None:
+    """Feast's way of writing an address would cut it at commas, and make a number of digits."""
+    with running_redis(tmp_path / "redis", password=password) as server:
+        places = replace(Places.embedded(tmp_path), online_store=server.address)
+        store = open_feature_store(places)
+        store.apply([SUBJECT, view(tmp_path, "counts")])
+        store.refresh_registry()
+        assert online(store) == [None]
+        stranger = replace(places, online_store=f"redis://127.0.0.1:{server.port}")
+        with pytest.raises(AuthenticationError):
+            online(open_feature_store(stranger))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from feature_pipeline.settings import FeatureSettings
 from inference_pipeline.settings import InferenceSettings
 from shared.errors import SettingsError
+from shared.places import Places
 from shared.settings import Settings, load_settings
 from training_pipeline.settings import TrainingSettings
 
@@ -58,3 +61,64 @@ def test_home_that_cannot_be_used_is_refused(home: str) -> None:
     """A home that cannot be written, or whose path Delta could not read, stops the start."""
     with pytest.raises(SettingsError, match="FTI_HOME"):
         load_settings(Settings, {"FTI_HOME": home})
+
+
+def test_without_addresses_everything_lies_under_the_home(tmp_path: Path) -> None:
+    """The embedded mode is what no setting changed."""
+    assert load_settings(Settings, {"FTI_HOME": str(tmp_path)}).places == Places.embedded(tmp_path)
+
+
+def test_each_store_can_be_a_server(tmp_path: Path) -> None:
+    """An address that is set takes the place of the file under the home, and of no other."""
+    environment = {
+        "FTI_HOME": str(tmp_path),
+        "FTI_ONLINE_STORE": "redis://redis:6380/1",
+        "FTI_FEATURE_REGISTRY": "postgresql+psycopg://fti:secret@db/feast",
+        "FTI_OFFLINE_STORE": "s3://features/offline/",
+        "FTI_MLFLOW_URI": "http://mlflow:5000",
+    }
+    assert load_settings(InferenceSettings, environment).places == Places(
+        online_store="redis://redis:6380/1",
+        feature_registry="postgresql+psycopg://fti:secret@db/feast",
+        offline_store="s3://features/offline",
+        mlflow="http://mlflow:5000",
+        mlflow_artifacts=None,
+    )
+    alone = load_settings(Settings, {"FTI_HOME": str(tmp_path), "FTI_OFFLINE_STORE": "tables"})
+    embedded = Places.embedded(tmp_path)
+    assert alone.places == replace(embedded, offline_store=str(Path.cwd() / "tables"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FTI_ONLINE_STORE", "memcached://user:hunter2@host"),
+        ("FTI_ONLINE_STORE", "redis://:hunter2@host:port"),
+        ("FTI_ONLINE_STORE", "redis://:hunter2@host/first"),
+        ("FTI_ONLINE_STORE", "redis://:hunter2@"),
+        ("FTI_ONLINE_STORE", "redis://:hunter2@[::1"),
+        ("FTI_FEATURE_REGISTRY", "user:hunter2@host"),
+        ("FTI_MLFLOW_URI", "http://user:hunter2@host"),
+        ("FTI_MLFLOW_URI", "postgresql://user:hunter2@host/mlflow"),
+        ("FTI_OFFLINE_STORE", "gs://bucket"),
+        ("FTI_OFFLINE_STORE", "s3://bucket/with space"),
+    ],
+)
+def test_address_of_no_use_is_refused_without_its_password(name: str, value: str) -> None:
+    """The error names the variable and what was expected; no trace of it shows the password."""
+    with pytest.raises(SettingsError, match=name) as raised:
+        load_settings(Settings, {name: value})
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_no_text_of_settings_or_places_shows_a_password() -> None:
+    """They may stand in a log."""
+    settings = load_settings(
+        Settings,
+        {
+            "FTI_ONLINE_STORE": "rediss://fti:hunter2@redis",
+            "FTI_FEATURE_REGISTRY": "postgresql://fti:hunter2@db/feast",
+        },
+    )
+    for shown in (settings, settings.places):
+        assert "hunter2" not in f"{shown} {shown!r}"

@@ -18,9 +18,10 @@ from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
 from shared.errors import InputError, StateError
 from shared.events import Mention
-from shared.feature_store import offline_folder, open_feature_store
+from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT, MENTION_LABEL
 from shared.file_lock import hold_file
+from shared.places import Places, offline_folder
 
 NOW = datetime(2026, 3, 1, 10, 1, tzinfo=UTC)
 TASK = """
@@ -76,7 +77,7 @@ def stored(home: Path) -> dict[str, object]:
         path.name: pl.read_delta(str(path)).sort(pl.all()).to_dicts()
         for path in sorted(offline_folder(home).iterdir())
     }
-    store = open_feature_store(home)
+    store = open_feature_store(Places.embedded(home))
     online = store.get_online_features(
         features=["subject_activity:mentions_60s", "subject_activity:good_60s"],
         entity_rows=[{"subject_id": f"film {n}"} for n in range(3)],
@@ -153,7 +154,7 @@ def test_second_backfill_takes_the_place_of_the_first(tmp_path: Path, history: P
     made.backfill(history, NOW, Quiet())
     history.write_text(ROWS.replace("film 2", "film 9"))
     made.backfill(history, NOW, Quiet())
-    store = open_feature_store(tmp_path / "home")
+    store = open_feature_store(Places.embedded(tmp_path / "home"))
     online = store.get_online_features(
         features=["subject_activity:mentions_60s"],
         entity_rows=[{"subject_id": "film 2"}, {"subject_id": "film 9"}],

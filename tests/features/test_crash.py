@@ -22,8 +22,9 @@ from feast import FeatureStore
 from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.definition.transform import EventTables, Tables, empty_states, transform
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
-from shared.feature_store import offline_folder, open_feature_store
+from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT, ROLES
+from shared.places import Places, offline_folder
 from shared.task import load_task
 
 _TASK = """
@@ -83,7 +84,7 @@ class Pipeline:
     @cached_property
     def store(self) -> FeatureStore:
         """The feature store that the worker writes."""
-        return open_feature_store(self.home)
+        return open_feature_store(Places.embedded(self.home))
 
     def answers(self) -> bool:
         """Tell whether the gateway is ready."""

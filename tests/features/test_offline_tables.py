@@ -28,7 +28,7 @@ def at(second: int) -> datetime:
 
 @pytest.fixture
 def tables(tmp_path: Path) -> OfflineTables:
-    made = OfflineTables(tmp_path)
+    made = OfflineTables(str(tmp_path))
     made.create_missing({VIEW: rows()})
     return made
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 
 import polars as pl
 from hypothesis import given, settings
@@ -81,7 +80,7 @@ def test_stream_equals_batch(history: list[Post], faults: tuple[list[int], list[
     clock.turn(minutes=30)
     log.heartbeat()
     with tempfile.TemporaryDirectory() as folder:
-        tables = OfflineTables(Path(folder))
+        tables = OfflineTables(folder)
         tables.create_missing(empty_tables(TASK))
         for partition in range(log.partitions):
             stream(log, partition, tables, *faults)

@@ -34,5 +34,6 @@ def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def filled_store(filled_home: Path) -> FeatureStore:
     """The feature store of the filled home."""
     from shared.feature_store import open_feature_store
+    from shared.places import Places
 
-    return open_feature_store(filled_home)
+    return open_feature_store(Places.embedded(filled_home))

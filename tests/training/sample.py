@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from shared.feature_store import offline_folder, open_feature_store
+from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT, SOURCE_ACTIVITY, SUBJECT_ACTIVITY
+from shared.places import Places, offline_folder
 from shared.task import Task
 from shared.text import fingerprint
 from training_pipeline.rows import Rows
@@ -128,7 +129,7 @@ def fill_feature_store(home: Path, mentions: pl.DataFrame, labels: pl.DataFrame)
             MENTION_LABEL, "mention", [Field(name=n, dtype=String) for n in ("label", "annotator")]
         ),
     ]
-    store = open_feature_store(home)
+    store = open_feature_store(Places.embedded(home))
     service = FeatureService(name="flights", features=[*activity])
     store.apply([*entities.values(), *activity, *facts, service])
     for role in ("subject", "source"):

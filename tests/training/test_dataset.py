@@ -11,6 +11,7 @@ import pytest
 from shared.errors import StateError
 from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT
+from shared.places import Places
 from shared.task import Task
 from tests.training.conftest import MENTIONS
 from tests.training.sample import fill_feature_store, sample_mentions, sample_task
@@ -72,7 +73,9 @@ def test_a_dataset_can_be_read_at_the_versions_that_it_names(tmp_path: Path, tas
         table = tmp_path / "offline" / view
         rows.tail(20).select(pl.read_delta(table).columns).write_delta(table, mode="append")
     assert len(FeastDataset(store).read(task).rows) == 40
-    again = FeastDataset(open_feature_store(tmp_path, versions=before.versions)).read(task)
+    again = FeastDataset(
+        open_feature_store(Places.embedded(tmp_path), versions=before.versions)
+    ).read(task)
     assert (again.versions, again.sha256) == (before.versions, before.sha256)
 
 
@@ -106,4 +109,4 @@ def test_nothing_labelled_is_said(tmp_path: Path, task: Task) -> None:
 def test_an_empty_store_names_the_next_step(tmp_path: Path, task: Task) -> None:
     """A store in which nothing was applied says to run the backfill."""
     with pytest.raises(StateError, match="Run `python -m feature_pipeline backfill`"):
-        FeastDataset(open_feature_store(tmp_path)).read(task)
+        FeastDataset(open_feature_store(Places.embedded(tmp_path))).read(task)

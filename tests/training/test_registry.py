@@ -8,7 +8,8 @@ import pytest
 from mlflow import MlflowClient
 
 from shared.errors import StateError
-from shared.model_registry import artifact_root, tracking_uri
+from shared.model_registry import tracking_uri
+from shared.places import Places
 from training_pipeline.gate import Verdict
 from training_pipeline.registry import Candidate, MlflowRegistry
 
@@ -25,13 +26,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(home: Path) -> MlflowClient:
     """A client of the registry."""
-    return MlflowClient(tracking_uri=tracking_uri(home))
+    return MlflowClient(tracking_uri=tracking_uri(Places.embedded(home)))
 
 
 @pytest.fixture
 def registry(home: Path) -> MlflowRegistry:
     """The registry under test."""
-    return MlflowRegistry(tracking_uri(home), artifact_root(home))
+    return MlflowRegistry(
+        tracking_uri(Places.embedded(home)), Places.embedded(home).mlflow_artifacts
+    )
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_a_version_is_fetched_by_name(
 ) -> None:
     """Name and version are enough to download the flat folder of files."""
     made = registry.register(candidate("fetched", folder, PASSED))
-    mlflow.set_tracking_uri(tracking_uri(home))
+    mlflow.set_tracking_uri(tracking_uri(Places.embedded(home)))
     for name in (made.version, "champion"):
         uri = f"models:/fetched@{name}" if name == "champion" else f"models:/fetched/{name}"
         target = tmp_path / name
@@ -106,7 +109,7 @@ def test_a_run_remembers_how_it_came_about(
     assert run.data.metrics["accuracy"] == 0.75
     assert len(client.get_metric_history(made.run_id, "loss")) == 1_500
     assert run.info.status == "FINISHED"
-    assert run.info.artifact_uri.startswith(artifact_root(home))
+    assert run.info.artifact_uri.startswith(Places.embedded(home).mlflow_artifacts)
     verdict = Path(client.download_artifacts(made.run_id, "gate.json"))
     assert json.loads(verdict.read_text()) == {"passed": False, "reasons": ["too bad"]}
     version = client.get_model_version("remembered", made.version)
@@ -139,6 +142,8 @@ def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -
     """A database that is none gives an error that says so, not one of the library's."""
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "mlflow.db").write_text("this is no database, but text of some length")
-    broken = MlflowRegistry(tracking_uri(tmp_path), artifact_root(tmp_path))
+    broken = MlflowRegistry(
+        tracking_uri(Places.embedded(tmp_path)), Places.embedded(tmp_path).mlflow_artifacts
+    )
     with pytest.raises(StateError, match="model registry: expected to take the trained model"):
         broken.register(candidate("broken", folder, PASSED))

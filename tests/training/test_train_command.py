@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from shared.manifest import read_manifest
-from shared.model_registry import artifact_root, tracking_uri
+from shared.model_registry import tracking_uri
+from shared.places import Places
 from tests.training.conftest import MENTIONS
 from tests.training.sample import MAX_LENGTH, sample_task, task_text
 from training_pipeline.bootstrap import training_pipeline
@@ -51,7 +52,9 @@ class KeepsTheFolder:
     """A registry that looks at a candidate's folder while it is there."""
 
     def __init__(self, home: Path, copy: Path) -> None:
-        self._registry = MlflowRegistry(tracking_uri(home), artifact_root(home))
+        self._registry = MlflowRegistry(
+            tracking_uri(Places.embedded(home)), Places.embedded(home).mlflow_artifacts
+        )
         self._copy = copy
 
     def register(self, candidate: Candidate) -> Registered:
