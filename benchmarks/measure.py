@@ -86,6 +86,17 @@ class Ended:
     peak_bytes: int
     """Most resident memory, as seen every 50 ms."""
 
+    def answer_of(self, place: str) -> dict[str, Any]:
+        """Return the answer of a process that had to be done.
+
+        Raises:
+            BenchmarkError: at this place, when it ended otherwise.
+        """
+        if self.how != "done":
+            why = f"{self.how}: {self.last_error}" if self.last_error else self.how
+            raise BenchmarkError(place, expected="an answer", found=why)
+        return self.answer
+
 
 def run_fresh(module: str, arguments: list[str], folder: Path, limits: Limits) -> Ended:
     """Run ``python -m module ANSWER_FILE arguments…`` and watch what it takes.

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,12 +43,28 @@ def describe(environment: dict[str, Any]) -> str:
     return f"{hardware['cpu']}, {hardware['cores']} cores, {memory}; {versions}"
 
 
+def publish(output: Path, benchmark: str, libraries: Iterable[str], found: dict[str, Any]) -> str:
+    """Write what a benchmark found and where it ran; return the latter as one line for people."""
+    where = environment(libraries)
+    write_results(output, {"benchmark": benchmark, "environment": where, **found})
+    return describe(where)
+
+
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results as JSON; what stands there is replaced once all is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(json.dumps(results, indent=2) + "\n")
     unfinished.replace(path)
+
+
+def ratio_line(values: Mapping[str, float | None]) -> str:
+    """Return ratios as the last line of a benchmark; whole numbers are counts.
+
+    >>> ratio_line({"rows": 200000, "time": 1.254, "duckdb_speedup": None})
+    'RATIO rows=200000 time=1.25 duckdb_speedup=n/a'
+    """
+    return " ".join(["RATIO", *(f"{name}={_ratio(value)}" for name, value in values.items())])
 
 
 def gibibytes(number: float) -> str:
@@ -91,6 +107,12 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for row in [list(header), *body]
     )
     return "\n".join(lines)
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
 def _field(path: str, pattern: str) -> str | None:

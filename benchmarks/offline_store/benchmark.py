@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from benchmarks.command import Report
 from benchmarks.measure import Ended, Limits, run_fresh
 from benchmarks.offline_store.contenders import CONTENDERS, Contender
 from benchmarks.offline_store.reference import Verdict, judge, right_answer
@@ -83,7 +83,7 @@ class Result:
         }
 
 
-def run_benchmark(plan: Plan, folder: Path, report: Callable[[str], None]) -> list[Result]:
+def run_benchmark(plan: Plan, folder: Path, report: Report) -> list[Result]:
     """Run all contenders on tables of all sizes; ``report`` hears what goes on."""
     rehearsal = make_tables(folder / "rehearsal", REHEARSAL_ROWS, seed=plan.seed, skew=plan.skew)
     results: list[Result] = []

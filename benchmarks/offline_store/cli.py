@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
+from benchmarks.command import conclude, run_command
 from benchmarks.measure import Limits
 from benchmarks.offline_store.benchmark import Plan, Result, run_benchmark
 from benchmarks.offline_store.contenders import CONTENDERS
-from benchmarks.offline_store.summary import ratio_line, ratios, table
-from benchmarks.report import describe, environment, machine_memory, write_results
+from benchmarks.offline_store.summary import ratios, table
+from benchmarks.report import machine_memory, publish, ratio_line
 
 LIBRARIES = (
     "polars",
@@ -48,37 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         skew=options.skew,
         limits=Limits(options.time_limit, int(options.memory_limit * 2**30)),
     )
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-offline-store-") as folder:
-            results = run_benchmark(plan, Path(folder), _progress())
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's answer
-        return 1
-    _publish(plan, results, options.output)
-    return 1 if any(result.unexpected for result in results) else 0
-
-
-def _publish(plan: Plan, results: list[Result], output: Path) -> None:
-    where = environment(LIBRARIES)
-    values = ratios(results)
-    write_results(
-        output,
-        {
-            "benchmark": "offline-store",
-            "environment": where,
-            "plan": asdict(plan),
-            "results": [result.as_dict() for result in results],
-            "ratios": values,
-        },
+    return run_command(
+        "bench-offline-store",
+        lambda folder, report: _publish(plan, run_benchmark(plan, folder, report), options.output),
     )
+
+
+def _publish(plan: Plan, results: list[Result], output: Path) -> int:
+    values = ratios(results)
+    found = {
+        "plan": asdict(plan),
+        "results": [result.as_dict() for result in results],
+        "ratios": values,
+    }
+    where = publish(output, "offline-store", LIBRARIES, found)
     broken = [
-        f"UNEXPECTED {result.rows:,} rows, {result.contender.title}: {result.unexpected}"
+        f"{result.rows:,} rows, {result.contender.title}: {result.unexpected}"
         for result in results
         if result.unexpected
     ]
-    print(  # noqa: T201 - the command line's answer
-        describe(where), table(results), NOTES, *broken, ratio_line(values), sep="\n"
-    )
+    return conclude([where, table(results), NOTES], broken, ratio_line(values))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,12 +95,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="results as JSON")
     return parser
-
-
-def _progress() -> Callable[[str], None]:
-    begin = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - begin:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-    return report

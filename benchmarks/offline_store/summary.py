@@ -43,22 +43,6 @@ def ratios(results: list[Result]) -> dict[str, float | None]:
     }
 
 
-def ratio_line(values: dict[str, float | None]) -> str:
-    """Return the ratios as the last line of the benchmark.
-
-    >>> ratio_line({"rows": 200000, "time": 1.254, "duckdb_speedup": None})
-    'RATIO rows=200000 time=1.25 duckdb_speedup=n/a'
-    """
-    texts = (f"{name}={_ratio(name, value)}" for name, value in values.items())
-    return f"RATIO {' '.join(texts)}"
-
-
-def _ratio(name: str, value: float | None) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:.0f}" if name == "rows" else f"{value:.2f}"
-
-
 def _over(one: Figures | None, other: Figures | None, field: str) -> float | None:
     if one is None or other is None or not getattr(other, field):
         return None

@@ -1,23 +1,27 @@
 """The ceiling: tokenisation and onnxruntime in bare loops, in a process of its own.
 
-``python -m benchmarks.serving.ceiling ANSWER PACKAGE ONNX_FILE QUESTIONS SECONDS LOOPS THREADS``
+``python -m benchmarks.serving.ceiling ANSWER PACKAGE ONNX_FILE QUESTIONS SECONDS``
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 
+from benchmarks.measure import Limits, run_fresh
 from benchmarks.serving.bare import BareModel
 from benchmarks.serving.materials import read_questions
 
 _WARM_UP_SECONDS = 1.0
+_LIMITS = Limits(seconds=1800, memory_bytes=16 * 2**30)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,42 @@ class Ceiling:
     """Of one call, tokenisation included."""
 
 
+@dataclass(frozen=True)
+class Bare:
+    """The ceiling as measured at one moment."""
+
+    shapes: list[Ceiling]
+    """One loop of one thread, one loop with all cores, and a loop of one thread for each core."""
+
+    @property
+    def one(self) -> Ceiling:
+        """The best for one caller."""
+        return min((each for each in self.shapes if each.loops == 1), key=lambda each: each.p50_ms)
+
+    @property
+    def many(self) -> Ceiling:
+        """The best throughput."""
+        return max(self.shapes, key=lambda each: each.texts_per_second)
+
+    def mean(self, other: Bare) -> Bare:
+        """Return the means of two moments, shape by shape."""
+        return Bare(
+            [_mean(one, another) for one, another in zip(self.shapes, other.shapes, strict=True)]
+        )
+
+
+def measure_bare(package: Path, file: str, questions: Path, seconds: float, folder: Path) -> Bare:
+    """Measure the ceiling on this machine, in a process that works in a folder.
+
+    Raises:
+        BenchmarkError: a loop broke.
+    """
+    arguments = [str(package), file, str(questions), str(seconds)]
+    ended = run_fresh("benchmarks.serving.ceiling", arguments, folder, _LIMITS)
+    shapes = ended.answer_of("bare loops")["shapes"]
+    return Bare([Ceiling(**shape) for shape in shapes])
+
+
 def run_loops(
     package: Path, file: str, texts: list[str], *, seconds: float, loops: int, threads: int
 ) -> Ceiling:
@@ -45,6 +85,16 @@ def run_loops(
     elapsed = time.perf_counter() - begin
     p50, p99 = np.percentile(taken, [50, 99]) * 1000
     return Ceiling(loops, threads, len(taken) / elapsed, float(p50), float(p99))
+
+
+def _mean(one: Ceiling, other: Ceiling) -> Ceiling:
+    return Ceiling(
+        loops=one.loops,
+        threads=one.threads,
+        texts_per_second=mean([one.texts_per_second, other.texts_per_second]),
+        p50_ms=mean([one.p50_ms, other.p50_ms]),
+        p99_ms=mean([one.p99_ms, other.p99_ms]),
+    )
 
 
 def _answer(models: list[BareModel], texts: list[str], seconds: float) -> list[float]:
@@ -77,18 +127,21 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("questions", type=Path)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("loops", type=int)
-    parser.add_argument("threads", type=int)
     options = parser.parse_args()
-    ceiling = run_loops(
-        options.package,
-        options.file,
-        [question.text for question in read_questions(options.questions)],
-        seconds=options.seconds,
-        loops=options.loops,
-        threads=options.threads,
-    )
-    options.answer.write_text(json.dumps(asdict(ceiling)))
+    texts = [question.text for question in read_questions(options.questions)]
+    cores = len(os.sched_getaffinity(0))
+    shapes = [
+        run_loops(
+            options.package,
+            options.file,
+            texts,
+            seconds=options.seconds,
+            loops=loops,
+            threads=threads,
+        )
+        for loops, threads in sorted({(1, 1), (1, cores), (cores, 1)})
+    ]
+    options.answer.write_text(json.dumps(asdict(Bare(shapes))))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.load import LoadSpec
 from benchmarks.serving.materials import FILES, Joined, Materials, Variant, model_name
+from benchmarks.serving.texts import Kind
 
 PEER_ENVIRONMENT = Path(__file__).parents[2] / ".venv-bench"
 """The peers' packages contradict the project's pins: they live apart."""
@@ -38,6 +41,8 @@ class Contender:
     """Which of the right labels hold for it: see `Question.labels`."""
     variant_at: tuple[str | int, ...] | None = None
     """Where the model file that answered stands; None where it was told which to take."""
+    degraded_at: tuple[str | int, ...] | None = None
+    """Where it says that it answered without features; None if it reads none."""
     program: Path | None = None
     """What must be installed for it; None if nothing."""
     peer: bool = True
@@ -46,6 +51,35 @@ class Contender:
     def installed(self) -> bool:
         """Whether it can run."""
         return self.program is None or self.program.is_file()
+
+    def load(
+        self,
+        materials: Materials,
+        variant: Variant,
+        kind: Kind,
+        *,
+        port: int,
+        connections: int,
+        rate: float | None,
+        seconds: float,
+        warm_up_seconds: float,
+        seed: int,
+    ) -> LoadSpec:
+        """Return a load as this server understands it; see `LoadSpec` for what it says."""
+        return LoadSpec(
+            port=port,
+            path=self.path,
+            fields=list(self.fields),
+            label_at=list(self.label_at),
+            degraded_at=None if self.degraded_at is None else list(self.degraded_at),
+            questions=str(materials.questions(kind)),
+            right=f"{self.right}.{variant}",
+            connections=connections,
+            rate=rate,
+            seconds=seconds,
+            warm_up_seconds=warm_up_seconds,
+            seed=seed,
+        )
 
 
 def _this_server(joined: Joined) -> Callable[[Materials, Variant, int], Launch]:
@@ -64,7 +98,16 @@ def _this_server(joined: Joined) -> Callable[[Materials, Variant, int], Launch]:
 def _fastapi(materials: Materials, variant: Variant, port: int) -> Launch:
     application = "benchmarks.serving.peers.fastapi_app:create_app"
     command = ["{python}", "-m", "uvicorn", "--factory", application, "--port", str(port)]
-    return Launch([*command, "--log-level", "warning"], _package(materials, variant))
+    return Launch(
+        [*command, "--log-level", "warning"],
+        _package(materials, variant) | {"BENCH_THREADS": "0"},
+    )
+
+
+def _fastapi_workers(materials: Materials, variant: Variant, port: int) -> Launch:
+    one = _fastapi(materials, variant, port)
+    workers = ["--workers", str(len(os.sched_getaffinity(0)))]
+    return Launch([*one.command, *workers], one.environment | {"BENCH_THREADS": "1"})
 
 
 def _litserve(materials: Materials, variant: Variant, port: int) -> Launch:
@@ -87,34 +130,34 @@ def _package(materials: Materials, variant: Variant) -> dict[str, str]:
     return {"BENCH_PACKAGE": str(materials.package("joined")), "BENCH_FILE": FILES[variant]}
 
 
-_OWN_LABEL = ("predictions", 0, "label")
-_OWN_VARIANT = ("model", "variant")
-_OWN_FIELDS = ("text", "subject_id", "source_id")
+_OWN: tuple[tuple[Joined, str], ...] = (
+    ("joined", "this server"),
+    ("plain", "this server, no features"),
+)
+_PEERS = (
+    ("fastapi", "FastAPI + onnxruntime", _fastapi, None),
+    ("fastapi_workers", "FastAPI, a worker a core", _fastapi_workers, None),
+    ("litserve", "LitServe", _litserve, PEER_ENVIRONMENT / "bin" / "litserve"),
+    ("bentoml", "BentoML", _bentoml, PEER_ENVIRONMENT / "bin" / "bentoml"),
+)
 
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        Contender(
-            "joined",
-            "this server",
-            _this_server("joined"),
-            path="/v1/predict",
-            fields=_OWN_FIELDS,
-            label_at=_OWN_LABEL,
-            variant_at=_OWN_VARIANT,
-            right="joined",
-            peer=False,
-        ),
-        Contender(
-            "plain",
-            "this server, no features",
-            _this_server("plain"),
-            path="/v1/predict",
-            fields=_OWN_FIELDS,
-            label_at=_OWN_LABEL,
-            variant_at=_OWN_VARIANT,
-            right="plain",
-            peer=False,
+        *(
+            Contender(
+                joined,
+                title,
+                _this_server(joined),
+                path="/v1/predict",
+                fields=("text", "subject_id", "source_id"),
+                label_at=("predictions", 0, "label"),
+                right=joined,
+                variant_at=("model", "variant"),
+                degraded_at=("predictions", 0, "degraded"),
+                peer=False,
+            )
+            for joined, title in _OWN
         ),
         *(
             Contender(
@@ -127,11 +170,7 @@ CONTENDERS = {
                 right="unknown",
                 program=program,
             )
-            for name, title, launch, program in (
-                ("fastapi", "FastAPI + onnxruntime", _fastapi, None),
-                ("litserve", "LitServe", _litserve, PEER_ENVIRONMENT / "bin" / "litserve"),
-                ("bentoml", "BentoML", _bentoml, PEER_ENVIRONMENT / "bin" / "bentoml"),
-            )
+            for name, title, launch, program in _PEERS
         ),
     )
 }

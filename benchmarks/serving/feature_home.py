@@ -19,7 +19,6 @@ from feature_pipeline.store.feature_repository import apply_task
 from feature_pipeline.store.offline_tables import OfflineTables
 from shared.feature_store import (
     FeatureService,
-    offline_folder,
     open_feature_store,
     read_feature_service,
 )
@@ -34,7 +33,8 @@ from shared.features import (
     share_columns,
 )
 from shared.manifest import MANIFEST_FILE, Manifest
-from shared.model_registry import artifact_root, tracking_uri
+from shared.model_registry import tracking_uri
+from shared.places import Places
 from shared.task import Task
 from training_pipeline.gate import Verdict
 from training_pipeline.registry import Candidate, MlflowRegistry
@@ -72,8 +72,8 @@ class FilledStore:
 
 def fill_store(home: Path, task: Task, *, seed: int) -> FilledStore:
     """Make the feature store of a task and write a row for each subject and source."""
-    store = open_feature_store(home)
-    apply_task(task, store, OfflineTables(offline_folder(home)))
+    store = open_feature_store(Places.embedded(home))
+    apply_task(task, store, OfflineTables(Places.embedded(home).offline_store))
     random = np.random.default_rng(seed)
     rows = {
         role: _write(store, task, role, count, random)
@@ -120,5 +120,7 @@ def publish(home: Path, name: str, package: Path, manifest: Manifest) -> str:
             losses=[],
             reproduction={},
         )
-        registry = MlflowRegistry(tracking_uri(home), artifact_root(home))
+        registry = MlflowRegistry(
+            tracking_uri(Places.embedded(home)), Places.embedded(home).mlflow_artifacts
+        )
         return registry.register(candidate).version

@@ -21,6 +21,9 @@ _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 120.0
 _END_SECONDS = 40.0
 _POLL_SECONDS = 0.2
+_SETTLE_SECONDS = 30.0
+_QUIET_SECONDS = 0.5
+_QUIET_CORES = 0.2
 _OK = 200
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -66,7 +69,7 @@ class Server:
 
 @contextmanager
 def running(launch: Launch, port: int, folder: Path, path: str, body: bytes) -> Iterator[Server]:
-    """Start a server, wait until it answers a first question, and end it afterwards.
+    """Start a server, wait until it answers a first question and rests, and end it afterwards.
 
     Args:
         launch: how it is started; ``{python}`` stands for this interpreter.
@@ -92,6 +95,7 @@ def running(launch: Launch, port: int, folder: Path, path: str, body: bytes) -> 
     server = Server(process, port)
     try:
         _wait(server, path, body, said)
+        _settle(server)
         yield server
     finally:
         started = server.processes()
@@ -155,3 +159,13 @@ def _wait(server: Server, path: str, body: bytes, said: Path) -> None:
         found=f"exit status {ended}" if ended is not None else f"{last}",
         remedy=f"It said: {said.read_text(errors='replace')[-500:]}",
     )
+
+
+def _settle(server: Server) -> None:
+    """Wait until the server rests: where one worker answers, others may still load the model."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    used = float("inf")
+    while used > _QUIET_CORES * _QUIET_SECONDS and time.monotonic() < deadline:
+        before = server.cpu_seconds()
+        time.sleep(_QUIET_SECONDS)
+        used = server.cpu_seconds() - before

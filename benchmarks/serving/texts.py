@@ -21,8 +21,8 @@ _MIXED_MEDIAN_WORDS = 20
 _MIXED_SPREAD = 0.9
 """Standard deviation of the logarithm: one text in ten has more than three times the median."""
 _WORDS = 120
-_TELLING = 0.8
-"""Share of the words that tell the label."""
+_FILLED = 2
+"""Of each three places, the one that tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Text:
 
 
 def vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """Return some whole words of a tokenizer, in a fixed order: each is one token.
-
-    They are few, so that what tells a label in one text comes again in others.
-    """
+    """Return some whole words of a tokenizer, in a fixed order: each is one token."""
     words = sorted(word for word in tokenizer.get_vocab() if word.isalpha() and word.isascii())
     return words[:: max(1, len(words) // _WORDS)]
 
@@ -49,24 +46,25 @@ def make_texts(
 ) -> list[Text]:
     """Return texts of a kind.
 
+    Each label has a word of its own, and that stands in two places of three: no text is close to
+    two labels, so that an answer with another label is a mistake rather than a near tie.
+
     Args:
         kind: short ones, or lengths as posts and articles have them: few are very long.
         count: how many.
-        words: to draw from; each label has its own share of them, so that it can be learned.
+        words: the first ones are those of the labels, the others fill the texts.
         labels: how many there are.
         most: words in a text at most.
         seed: the same one gives the same texts.
     """
     random = np.random.default_rng([seed, *kind.encode()])
+    telling, filling = words[:labels], words[labels:]
     texts = []
     for length in _lengths(kind, count, most, random):
         label = int(random.integers(labels))
-        own = words[label::labels]
         chosen = [
-            own[random.integers(len(own))]
-            if random.random() < _TELLING
-            else words[random.integers(len(words))]
-            for _ in range(length)
+            filling[random.integers(len(filling))] if place % 3 == _FILLED else telling[label]
+            for place in range(length)
         ]
         texts.append(
             Text(

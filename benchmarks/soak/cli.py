@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.report import describe, environment, write_results
-from benchmarks.serving.cli import LIBRARIES, TASK
+from benchmarks.command import conclude, run_command
+from benchmarks.report import publish
+from benchmarks.serving.cli import LIBRARIES
 from benchmarks.serving.materials import VARIANTS
+from benchmarks.serving.recipe import Recipe, recipe_options
 from benchmarks.soak.soak import Soaked, SoakPlan, run_soak
 
 RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
@@ -21,24 +19,36 @@ RESULTS = Path(__file__).parents[1] / "results" / "soak.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the soak; return the exit code: 0, or 1 when a question failed or memory grew."""
-    options = vars(_parser().parse_args(arguments))
-    output = options.pop("output")
-    highest = options.pop("max_slope")
-    plan = SoakPlan(**options)
-    try:
-        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            soaked = run_soak(plan, Path(folder), _progress())
-    except BenchmarkError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's answer
-        return 1
-    where = environment(LIBRARIES)
-    kept = {**asdict(plan), "task": Path(plan.task).name, "materials": None}
-    write_results(
-        output, {"benchmark": "soak", "environment": where, "plan": kept, "result": asdict(soaked)}
+    options = _parser().parse_args(arguments)
+    plan = SoakPlan(
+        recipe=Recipe.of(options),
+        materials=options.materials,
+        variant=options.variant,
+        minutes=options.minutes,
+        connections=options.connections,
+        rate=options.rate,
+        window_seconds=options.window_seconds,
+        swap_seconds=options.swap_seconds,
+        outage_every_seconds=options.outage_every_seconds,
+        outage_seconds=options.outage_seconds,
     )
-    grew = soaked.slope.low > highest
-    print(describe(where), _summary(soaked), _last_line(soaked), sep="\n")  # noqa: T201
-    return 1 if soaked.failed or grew else 0
+    return run_command(
+        "soak",
+        lambda folder, report: _publish(
+            plan, run_soak(plan, folder, report), options.output, highest=options.max_slope
+        ),
+    )
+
+
+def _publish(plan: SoakPlan, soaked: Soaked, output: Path, *, highest: float) -> int:
+    found = {"plan": plan.as_dict(), "result": asdict(soaked)}
+    where = publish(output, "soak", LIBRARIES, found)
+    broken = []
+    if soaked.failed:
+        broken.append(f"{soaked.failed} questions failed")
+    if soaked.slope.low > highest:
+        broken.append(f"memory grew by more than {highest:g} KiB a minute")
+    return conclude([where, _summary(soaked)], broken, _last_line(soaked))
 
 
 def _summary(soaked: Soaked) -> str:
@@ -69,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.soak",
         description="A server under mixed load, with hot swaps and outages of its online store,"
         " and how its memory grows.",
+        parents=[recipe_options()],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -84,21 +95,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-slope", type=float, default=0.0, help="KiB a minute that the interval must reach"
     )
-    parser.add_argument("--texts", type=int, default=1000, help="different texts of each kind")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--max-length", type=int, default=128, help="tokens read of a text")
-    parser.add_argument("--task", type=Path, default=TASK)
-    parser.add_argument(
-        "--materials", type=Path, help="folder with models and stores: made, and used again"
-    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="results as JSON")
     return parser
-
-
-def _progress() -> Callable[[str], None]:
-    begin = time.monotonic()
-
-    def report(text: str) -> None:
-        print(f"[{time.monotonic() - begin:4.0f} s] {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-    return report

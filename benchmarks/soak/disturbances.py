@@ -12,13 +12,14 @@ from mlflow import MlflowClient
 
 from shared.manifest import CHAMPION
 from shared.model_registry import tracking_uri
+from shared.places import Places
 
 
 class Swaps:
     """Moves the alias ``champion`` to and fro between a version and its copy."""
 
     def __init__(self, home: Path, model: str) -> None:
-        uri = tracking_uri(home)
+        uri = tracking_uri(Places.embedded(home))
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self._model = model
         first = self._client.get_model_version_by_alias(model, CHAMPION)

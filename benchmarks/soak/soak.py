@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import json
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.measure import Limits, run_fresh
+from benchmarks.command import Report
 from benchmarks.serving.contenders import CONTENDERS
-from benchmarks.serving.load import Load, LoadSpec
-from benchmarks.serving.materials import (
-    Materials,
-    Variant,
-    ensure_materials,
-    model_name,
-    read_questions,
-)
+from benchmarks.serving.load import Load, put_under
+from benchmarks.serving.materials import Materials, Variant, model_name, read_questions
+from benchmarks.serving.recipe import Recipe, ensure_materials
 from benchmarks.serving.server import Server, free_port, question_body, running
 from benchmarks.serving.texts import KINDS
 from benchmarks.soak.disturbances import Outages, Repeatedly, Swaps
@@ -29,7 +22,6 @@ from benchmarks.soak.slope import Slope, memory_slope
 _WARM_UP_SHARE = 0.2
 """Of the samples, that the slope leaves out: caches and pools fill at the beginning."""
 _SAMPLE_SECONDS = 0.5
-_LIMITS = Limits(seconds=86_400, memory_bytes=16 * 2**30)
 _BLOCKS = 20
 
 
@@ -37,9 +29,11 @@ _BLOCKS = 20
 class SoakPlan:
     """What to do to a server."""
 
-    task: str
-    minutes: float
+    recipe: Recipe
+    materials: Path | None
+    """Where what is served lies from an earlier run, or is to be kept for a later one."""
     variant: Variant
+    minutes: float
     connections: int
     rate: float
     """Questions a second."""
@@ -48,10 +42,10 @@ class SoakPlan:
     swap_seconds: float
     outage_every_seconds: float
     outage_seconds: float
-    texts: int
-    seed: int
-    max_length: int
-    materials: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values, without folders of this machine."""
+        return {**asdict(self), "recipe": self.recipe.as_dict(), "materials": None}
 
 
 @dataclass(frozen=True)
@@ -77,13 +71,11 @@ class Soaked:
         return sum(load.failed for load in self.loads)
 
 
-def run_soak(plan: SoakPlan, folder: Path, report: Callable[[str], None]) -> Soaked:
+def run_soak(plan: SoakPlan, folder: Path, report: Report) -> Soaked:
     """Run a server for as long as planned; ``report`` hears what goes on."""
     materials = Materials(plan.materials or folder / "materials")
     report("making the models, the feature store and the registry")
-    ensure_materials(
-        materials, plan.task, count=plan.texts, seed=plan.seed, most=plan.max_length, folder=folder
-    )
+    ensure_materials(materials, plan.recipe, folder)
     home = folder / "home"
     shutil.copytree(materials.home, home)  # what the server writes stays out of the materials
     swaps = Swaps(home, model_name("joined", plan.variant))
@@ -130,26 +122,18 @@ def run_soak(plan: SoakPlan, folder: Path, report: Callable[[str], None]) -> Soa
 def _load(
     plan: SoakPlan, materials: Materials, folder: Path, *, port: int, turn: int, seconds: float
 ) -> Load:
-    contender = CONTENDERS["joined"]
-    spec = LoadSpec(
+    spec = CONTENDERS["joined"].load(
+        materials,
+        plan.variant,
+        KINDS[turn % len(KINDS)],
         port=port,
-        path=contender.path,
-        fields=list(contender.fields),
-        label_at=list(contender.label_at),
-        questions=str(materials.questions(KINDS[turn % len(KINDS)])),
-        right=f"{contender.right}.{plan.variant}",
         connections=plan.connections,
         rate=plan.rate,
         seconds=seconds,
         warm_up_seconds=0.0,
-        seed=plan.seed + turn,
+        seed=plan.recipe.seed + turn,
     )
-    file = folder / "load.json"
-    file.write_text(json.dumps(asdict(spec)))
-    ended = run_fresh("benchmarks.serving.load", [str(file)], folder, _LIMITS)
-    if ended.how != "done":
-        raise BenchmarkError("load generator", expected="an answer", found=ended.last_error)
-    return Load(**ended.answer)
+    return put_under(spec, folder)
 
 
 def _sample(server: Server, samples: list[tuple[float, int]]) -> None:

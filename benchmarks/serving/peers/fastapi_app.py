@@ -1,4 +1,7 @@
-"""FastAPI and onnxruntime as people write it: one session, a plain function as the endpoint."""
+"""FastAPI and onnxruntime as people write it: one session, a plain function as the endpoint.
+
+``BENCH_THREADS`` are those of a forward pass: one where a worker runs for each core.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,11 @@ class Answer(BaseModel):
 
 def create_app() -> FastAPI:
     """Return the application, for ``uvicorn --factory``."""
-    model = BareModel(Path(os.environ["BENCH_PACKAGE"]), os.environ["BENCH_FILE"], threads=0)
+    model = BareModel(
+        Path(os.environ["BENCH_PACKAGE"]),
+        os.environ["BENCH_FILE"],
+        threads=int(os.environ["BENCH_THREADS"]),
+    )
     app = FastAPI()
 
     @app.post("/predict")
