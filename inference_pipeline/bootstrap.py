@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -18,28 +19,41 @@ from inference_pipeline.engine.engine import Capacity, Engine
 from inference_pipeline.engine.prediction_log import NoPredictionLog, PredictionLog
 from inference_pipeline.features.join import FeatureJoin
 from inference_pipeline.features.reader import FeastFeatureReader, FeatureReader
+from inference_pipeline.garbage import spare_what_stays
+from inference_pipeline.http.access import SCOPES
 from inference_pipeline.metrics import Metrics
 from inference_pipeline.oip.routes import oip_routes
 from inference_pipeline.oip.target import Limits
-from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogMetrics
+from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogLimits, LogMetrics
 from inference_pipeline.prediction_log.table import DeltaPredictionTable, PredictionTable
 from inference_pipeline.settings import InferenceSettings
-from inference_pipeline.versions.followed import Surroundings
 from inference_pipeline.versions.local_versions import LocalVersions
 from inference_pipeline.versions.registry import MlflowRegistry, ModelRegistry
+from inference_pipeline.versions.surroundings import Surroundings
 from inference_pipeline.versions.variants import ParityBounds
 from inference_pipeline.versions.versions import Versions
-from shared.feature_store import open_feature_store
+from shared.feature_store import FeatureService, open_feature_store
+from shared.listening import check_host
 from shared.model_registry import tracking_uri
 from shared.predictions import PREDICTION_LOG
+from shared.tokens import TokenBook, read_tokens
+
+if TYPE_CHECKING:
+    from inference_pipeline.traces import Traces
 
 
 def build_app(settings: InferenceSettings) -> FastAPI:
-    """Return the application on the embedded feature store and model registry under FTI_HOME."""
-    store = open_feature_store(settings.home)
+    """Return the application on the feature store and the model registry."""
+    check_host(
+        settings.inference_host,
+        setting="FTI_INFERENCE_HOST",
+        guarded=settings.inference_tokens_file is not None or settings.inference_open,
+        open_setting="FTI_INFERENCE_TOKENS_FILE, or FTI_INFERENCE_OPEN=true if a proxy guards it",
+    )
+    store = open_feature_store(settings.places)
     return assemble(
         settings,
-        registry=MlflowRegistry(tracking_uri(settings.home)),
+        registry=MlflowRegistry(tracking_uri(settings.places)),
         reader=FeastFeatureReader(store),
         predictions=DeltaPredictionTable(store, PREDICTION_LOG),
     )
@@ -61,13 +75,9 @@ def assemble(
         predictions: where answers are logged; None: nowhere.
     """
     metrics = Metrics()
-    log = None
-    if predictions is not None:
-        log = BufferedPredictionLog(
-            predictions,
-            spool=settings.home / "inference" / "prediction_log",
-            metrics=LogMetrics(metrics.collectors),
-        )
+    tokens = _tokens(settings)
+    traces = _traces(settings)
+    log = _prediction_log(settings, predictions, metrics)
     core = build_core(settings, registry=registry, reader=reader, metrics=metrics, log=log)
 
     @asynccontextmanager
@@ -82,6 +92,8 @@ def assemble(
             await core.close()
             if log is not None:
                 await asyncio.to_thread(log.close)
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     limits = Limits(rows=settings.inference_max_batch, body_bytes=settings.inference_max_body_bytes)
     return create_app(
@@ -93,7 +105,46 @@ def assemble(
         metrics=metrics,
         max_body_bytes=settings.inference_max_body_bytes,
         check_capacity=core.engine.check_capacity,
+        tokens=tokens,
+        traces=None if traces is None else traces.provider,
     )
+
+
+def _prediction_log(
+    settings: InferenceSettings, table: PredictionTable | None, metrics: Metrics
+) -> BufferedPredictionLog | None:
+    if table is None or settings.inference_prediction_log == "off":
+        return None
+    return BufferedPredictionLog(
+        table,
+        spool=settings.home / "inference" / "prediction_log",
+        metrics=LogMetrics(metrics.collectors),
+        texts=settings.inference_prediction_log == "full",
+        limits=LogLimits(
+            buffer_rows=settings.inference_log_buffer_rows,
+            spool_rows=settings.inference_log_spool_rows,
+            spool_interval=timedelta(seconds=settings.inference_log_spool_seconds),
+            commit_interval=timedelta(seconds=settings.inference_log_commit_seconds),
+            commit_rows=settings.inference_log_commit_rows,
+        ),
+    )
+
+
+def _tokens(settings: InferenceSettings) -> TokenBook | None:
+    if settings.inference_tokens_file is None:
+        return None
+    return read_tokens(
+        settings.inference_tokens_file, scopes=SCOPES, setting="FTI_INFERENCE_TOKENS_FILE"
+    )
+
+
+def _traces(settings: InferenceSettings) -> Traces | None:
+    if not settings.inference_traces:
+        return None
+    # The SDK and its exporter take a while to import: servers without traces do without them.
+    from inference_pipeline.traces import Traces
+
+    return Traces(settings.inference_traces)
 
 
 @dataclass(frozen=True)
@@ -126,18 +177,25 @@ def build_core(
         timeout=timedelta(seconds=settings.inference_feature_timeout_seconds),
         metrics=metrics.features,
     )
+
+    def warm_up(service: FeatureService) -> None:
+        join.warm_up(service)
+        # By now the clients of all stores are imported and connected.
+        spare_what_stays()
+
     versions = Versions(
         settings.inference_models,
         Surroundings(
             registry=registry,
             files=LocalVersions(registry, settings.home / "inference" / "models"),
             reader=reader,
-            warm_up=join.warm_up,
+            warm_up=warm_up,
             bounds=ParityBounds(
                 min_label_agreement=settings.inference_min_label_agreement,
                 max_logit_difference=settings.inference_max_logit_difference,
             ),
             metrics=metrics.versions,
+            cores=settings.lone_pass_cores,
         ),
         poll=timedelta(seconds=settings.inference_poll_seconds),
     )

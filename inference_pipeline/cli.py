@@ -17,6 +17,8 @@ from shared.settings import load_settings
 from shared.task import load_task
 
 _DRAIN_SECONDS = 30
+_NOT_STARTED = 3
+"""The exit status of a server that could not start, such as on a taken port."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,19 +71,23 @@ def _serve(settings: InferenceSettings, _: argparse.Namespace) -> int:
     import uvicorn
 
     from inference_pipeline.bootstrap import build_app
+    from inference_pipeline.http.draining import DrainingServer
 
     configure_logs("inference", log_format=settings.log_format, level=settings.log_level)
     # Uvicorn drains on SIGTERM and then raises it again, for the handler that stood before.
     signal.signal(signal.SIGTERM, _exit)
-    uvicorn.run(
-        build_app(settings),
-        host=settings.inference_host,
-        port=settings.inference_port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    server = DrainingServer(
+        uvicorn.Config(
+            build_app(settings),
+            host=settings.inference_host,
+            port=settings.inference_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
     )
-    return 0
+    server.run()
+    return 0 if server.started else _NOT_STARTED
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

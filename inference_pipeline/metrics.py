@@ -30,6 +30,13 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             registry=self.collectors,
         )
+        self.unauthorized = Counter(
+            "fti_inference_unauthorized_requests",
+            "Requests refused for want of a token that allows them (401, 403), by what was wrong "
+            "with it: missing, unknown, scope.",
+            ["reason"],
+            registry=self.collectors,
+        )
         self.engine = EngineMetrics(self.collectors)
         self.features = FeatureMetrics(self.collectors)
         self.versions = VersionMetrics(self.collectors)

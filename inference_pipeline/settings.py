@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from inference_pipeline.cores import available_cores
 from shared.settings import Settings
 
 _MODELS = r"^([a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*)?$"
+_COLLECTOR = r"^(https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?)?$"
 
 
 class InferenceSettings(Settings):
@@ -17,6 +19,24 @@ class InferenceSettings(Settings):
 
     inference_host: str = "127.0.0.1"
     inference_port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    inference_tokens_file: Path | None = None
+    """Who may ask for what; see `shared.tokens`. Without it anybody may, from this machine."""
+    inference_open: bool = False
+    """Without tokens, anybody may ask from other machines too: something in front guards it."""
+    inference_prediction_log: Literal["full", "hashed", "off"] = "full"
+    """``hashed``: without texts, but with their fingerprints, by which near-copies are known."""
+    inference_log_buffer_rows: Annotated[int, Field(ge=1)] = 10_000
+    """Predictions that wait in memory for the spool."""
+    inference_log_spool_rows: Annotated[int, Field(ge=1)] = 100_000
+    """Predictions that wait on the disk for the feature store."""
+    inference_log_spool_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """Between two writes to the spool: what a crash loses at most."""
+    inference_log_commit_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """Between two commits to the feature store, each of which makes a file there."""
+    inference_log_commit_rows: Annotated[int, Field(ge=1)] = 20_000
+    """A commit comes early when so many predictions wait."""
+    inference_traces: Annotated[str, Field(pattern=_COLLECTOR)] = ""
+    """Where spans of requests go, by OTLP over HTTP; by default none are made."""
     inference_model: Annotated[str, Field(pattern=_MODELS)] = ""
     """The registered models, separated by commas; by default the one of the task."""
     inference_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
@@ -39,6 +59,14 @@ class InferenceSettings(Settings):
     inference_max_body_bytes: Annotated[int, Field(ge=1)] = 1_000_000
     inference_threads: Annotated[int, Field(ge=1)] = Field(default_factory=available_cores)
     """Forward passes at a time, each on one thread. By default one per core of this process."""
+    inference_lone_pass_threads: Annotated[int, Field(ge=0)] = 0
+    """Of a forward pass while nothing else runs; 0: as many as there are passes at a time. 1 saves
+    memory: with more, each model is held twice."""
+
+    @property
+    def lone_pass_cores(self) -> int:
+        """What a forward pass may use that is alone."""
+        return self.inference_lone_pass_threads or self.inference_threads
 
     @property
     def inference_models(self) -> tuple[str, ...]:

@@ -29,13 +29,18 @@ def normalise(text: str) -> str:
     'Not good & late http'
     """
     spaced = _SPACE.sub(" ", html.unescape(text))
-    printable = "".join(
-        char
-        for char in spaced
-        if char in _KEPT_FORMAT_CHARS or not unicodedata.category(char).startswith("C")
-    )
+    # Nearly every text: a look at each character would take ten times as long as all the rest.
+    printable = spaced if spaced.isprintable() else _without_control_characters(spaced)
     composed = unicodedata.normalize("NFC", printable)
     return _SPACE.sub(" ", _URL.sub("http", composed)).strip()
+
+
+def _without_control_characters(text: str) -> str:
+    return "".join(
+        char
+        for char in text
+        if char in _KEPT_FORMAT_CHARS or not unicodedata.category(char).startswith("C")
+    )
 
 
 def fingerprint(normalised: str) -> str:

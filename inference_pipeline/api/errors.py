@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -10,9 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from inference_pipeline.api.disconnect import ClientGoneError
-from inference_pipeline.api.door import retry_after
 from inference_pipeline.api.schemas import (
     MANY,
     ONE,
@@ -22,6 +21,9 @@ from inference_pipeline.api.schemas import (
 )
 from inference_pipeline.engine.admission import DeadlineExceededError, OverloadedError
 from inference_pipeline.engine.scheduler import ModelFailureError
+from inference_pipeline.http.disconnect import ClientGoneError
+from inference_pipeline.http.door import retry_after
+from inference_pipeline.http.refusal import RequestError
 from inference_pipeline.versions.registry import RegistryUnreachableError
 from inference_pipeline.versions.versions import NoVersionError, UnknownModelError
 from shared.errors import FtiError, InputError
@@ -31,22 +33,14 @@ from shared.validation import expectation, found, shown
 log = get_logger(__name__)
 
 
-class RequestError(HTTPException):
-    """A request that is refused before its content is looked at."""
-
-    def __init__(self, status: int, error: FtiError) -> None:
-        super().__init__(status, detail=str(error))
-        self.error = error
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Give every failure of an app its answer."""
 
     @app.exception_handler(RequestValidationError)
     async def _(_request: Request, exc: RequestValidationError) -> JSONResponse:
-        if isinstance(exc.body, bytes):
-            return _answer(415, _no_json())
-        return _answer(422, _from_validation(exc.errors()[0]))
+        details = exc.errors()[0]
+        # FastAPI's location begins with whether it is the path or the query.
+        return _answer(422, from_validation({**details, "loc": details["loc"][1:]}))
 
     @app.exception_handler(HTTPException)
     async def _(request: Request, exc: HTTPException) -> JSONResponse:
@@ -63,7 +57,8 @@ def add_error_handlers(app: FastAPI) -> None:
         return _answer(status, exc, waits)
 
     @app.exception_handler(ClientGoneError)
-    async def _(_request: Request, _exc: ClientGoneError) -> Response:
+    @app.exception_handler(ClientDisconnect)
+    async def _(_request: Request, _exc: Exception) -> Response:
         # Nobody reads it; the number, which nginx gave it, is for the metrics.
         return Response(status_code=499)
 
@@ -106,21 +101,17 @@ def _from_http(request: Request, exc: HTTPException) -> FtiError:
     if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (exc.headers or {}).get("Allow", "another one")
         return InputError(request.url.path, expected=f"method {allowed}", found=request.method)
-    # What is left is FastAPI's own 400: bytes that are no text, or nesting without end.
-    return InputError("body", expected="a JSON object", found="bytes that cannot be read as one")
+    return InputError("request", expected="one that can be read", found=str(exc.detail)[:200])
 
 
-def _from_validation(error: dict[str, Any]) -> FtiError:
-    loc = list(error["loc"])[1:]
+def from_validation(error: Mapping[str, Any]) -> InputError:
+    """Return what pydantic found, with the place as people write it: ``mentions[3].text``."""
+    loc = error["loc"]
     match error["type"]:
         case "json_invalid":
             return InputError(
-                f"body, character {error['loc'][-1]}",
-                expected="JSON",
-                found=f"what is none ({error['ctx']['error']})",
+                "body", expected="JSON", found=f"what is none ({error['ctx']['error']})"
             )
-        case "missing" if not loc:
-            return InputError("body", expected="a JSON object", found="nothing")
         case "union_tag_not_found":
             return InputError(
                 "body",
@@ -143,19 +134,9 @@ def _from_validation(error: dict[str, Any]) -> FtiError:
 
 
 def _place(loc: Sequence[str | int]) -> str:
-    """Return a pydantic location as people write it, such as ``mentions[3].text``."""
     parts = loc[1:] if loc and loc[0] in {ONE, MANY} else loc
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "body"
-
-
-def _no_json() -> FtiError:
-    return InputError(
-        "header Content-Type",
-        expected="application/json",
-        found="another type, or none",
-        remedy="Send the body with -H 'Content-Type: application/json'.",
-    )
 
 
 def _internal() -> FtiError:

@@ -42,7 +42,7 @@ def operations_routes(versions: Versions, metrics: Metrics) -> APIRouter:
 
 
 def _readiness(versions: Versions) -> ReadyAnswer:
-    """Return: ready if every model answers that was not taken out of service, and one is left."""
+    """Return what is wrong, as reasons where it keeps the server from answering."""
     states = versions.models()
     wanted = [state for state in states if state.in_use]
     problems: list[FtiError] = [problem for state in wanted for problem in state.problems()]
@@ -51,7 +51,7 @@ def _readiness(versions: Versions) -> ReadyAnswer:
     if not wanted:
         problems.append(_nothing_in_use())
     details = [ErrorDetail.of(problem) for problem in problems]
-    ready = versions.alive and bool(wanted) and all(state.ready for state in wanted)
+    ready = versions.ready
     return ReadyAnswer(
         ready=ready,
         model=_name(states[0].champion),

@@ -36,7 +36,8 @@ class MentionToPredict(_Request):
 class MentionsToPredict(_Request):
     """Several texts to classify."""
 
-    mentions: Annotated[list[MentionToPredict], Field(min_length=1)]
+    # Only the first error is told; to look for all in a long list would hold up the server.
+    mentions: Annotated[list[MentionToPredict], Field(min_length=1, fail_fast=True)]
 
     def questions(self) -> list[Question]:
         """Return what the engine is asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from inference_pipeline.engine.timeline import Timeline
 from inference_pipeline.features.join import ViewState
 from inference_pipeline.versions.registry import ModelVersion
 from shared.errors import FtiError
@@ -33,6 +34,8 @@ class Ask:
     timeout: timedelta | None = None
     """None, or more than the server allows: what the server allows."""
     request_id: str | None = None
+    timeline: Timeline | None = None
+    """Where to note the steps of the request; None: nowhere."""
 
 
 @dataclass(frozen=True)

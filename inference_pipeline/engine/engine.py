@@ -17,8 +17,10 @@ from inference_pipeline.engine.answer import Answer, Ask, Prediction, Question, 
 from inference_pipeline.engine.mentions import Mentions, prepare, read_texts
 from inference_pipeline.engine.metrics import EngineMetrics
 from inference_pipeline.engine.prediction_log import PredictionLog
-from inference_pipeline.engine.scheduler import Scheduler, Scores, Work
+from inference_pipeline.engine.scheduler import Scheduler
 from inference_pipeline.engine.shadow import Shadow
+from inference_pipeline.engine.timeline import Timeline
+from inference_pipeline.engine.waiting import Scores, Work
 from inference_pipeline.features.join import FeatureJoin, Joined, utc_now, without_features
 from inference_pipeline.versions.served import ServedVersion
 from shared.errors import FtiError
@@ -163,7 +165,7 @@ class Engine:
             with self._versions.lease(ask.model, ask.version, key) as served:
                 mentions = await self._apart(chars, prepare, served, questions, texts)
                 self._admission.check(mentions.tokens, deadline - time.monotonic())
-                return texts, await self._answer(served, mentions, deadline)
+                return texts, await self._answer(served, mentions, deadline, timeline=ask.timeline)
         except OverloadedError:
             self._metrics.refused.labels("engine").inc()
             raise
@@ -178,15 +180,27 @@ class Engine:
                 self._shadow.resume()
 
     async def _answer(
-        self, served: ServedVersion, mentions: Mentions, deadline: float, *, only_idle: bool = False
+        self,
+        served: ServedVersion,
+        mentions: Mentions,
+        deadline: float,
+        *,
+        only_idle: bool = False,
+        timeline: Timeline | None = None,
     ) -> Answer:
         """Join features and run the model, in the time that is left."""
         if not mentions.rows:
             return _assembled(served, mentions, without_features(served.service, 0), [])
         with nullcontext() if only_idle else self._admission.hold(mentions.tokens):
+            if timeline is not None:
+                timeline.served = served
+                timeline.features_asked = time.monotonic()
             joined = await self._joined(served, mentions, deadline)
+            if timeline is not None:
+                timeline.features_came = time.monotonic()
+                timeline.degraded = joined.degraded
             scores = await self._scheduler.run(
-                Work(served.version, served.model, mentions.encodings, joined.features),
+                Work(served.version, served.model, mentions.encodings, joined.features, timeline),
                 deadline=deadline,
                 only_idle=only_idle,
             )

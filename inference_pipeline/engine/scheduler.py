@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
 from inference_pipeline.engine.admission import Admission, DeadlineExceededError
 from inference_pipeline.engine.metrics import EngineMetrics
-from inference_pipeline.engine.packing import next_batch
-from inference_pipeline.features.reader import Floats
-from inference_pipeline.versions.model import Encoding
-from inference_pipeline.versions.registry import ModelVersion
+from inference_pipeline.engine.timeline import BatchRun
+from inference_pipeline.engine.waiting import Request, Row, Scores, WaitingRows, Work
 from shared.errors import FtiError
 from shared.logs import get_logger
 
@@ -34,63 +30,22 @@ class ModelFailureError(FtiError):
     """The model gave no scores for a text, even alone."""
 
 
-class Model(Protocol):
-    """What the scheduler runs. It is called from several threads at a time."""
-
-    def scores(self, encodings: Sequence[Encoding], features: Floats) -> Floats:
-        """Return the logits of B rows, float32 [B, labels]."""
-
-
 @dataclass(frozen=True)
-class Work:
-    """Rows that one request asks of one model."""
+class _Taken:
+    """A batch that a thread is to run."""
 
-    version: ModelVersion
-    model: Model
-    encodings: Sequence[Encoding]
-    """B rows, one or more."""
-    features: Floats
-    """float32 [B, features]."""
-
-    @property
-    def tokens(self) -> int:
-        """The length of all rows."""
-        return sum(map(len, self.encodings))
-
-
-Scores = Floats
-"""The logits of one row, float32 [labels]."""
-
-
-@dataclass(eq=False, slots=True)
-class _Request:
-    """A request on the event loop."""
-
-    work: Work
-    deadline: float
-    entered: float
-    results: list[Scores | FtiError | None]
-    left: int
-    done: asyncio.Future[list[Scores | FtiError]]
-
-
-@dataclass(slots=True, order=True)
-class _Row:
-    """A row that waits. Rows are in order of deadline, then of arrival."""
-
-    deadline: float
-    arrival: int
-    tokens: int = field(compare=False)
-    model: Model = field(compare=False)
-    request: _Request = field(compare=False)
-    index: int = field(compare=False)
+    rows: Sequence[Row]
+    alone: bool
+    """Nothing else waits or runs."""
+    free_until: float
+    """Until when the thread had nothing to run."""
 
 
 @dataclass(frozen=True)
 class _Ran:
     """A batch that ran."""
 
-    batch: Sequence[_Row]
+    batch: Sequence[Row]
     results: Sequence[Scores | FtiError]
     started: float
     seconds: float
@@ -114,13 +69,10 @@ class Scheduler:
             admission: is told how long batches take.
             metrics: count rows and batches.
         """
-        self._token_budget = token_budget
         self._admission = admission
         self._metrics = metrics
         self._changed = threading.Condition()
-        self._waiting: list[_Row] = []
-        self._idle_waiting: list[_Row] = []
-        self._arrivals = 0
+        self._waiting = WaitingRows(token_budget)
         self._free = 0
         self._running = 0
         self._closing = False
@@ -135,12 +87,12 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether nothing waits or runs."""
-        return not (self._waiting or self._running)
+        return not (self._waiting.urgent or self._running)
 
     @property
     def waiting(self) -> int:
         """How many rows wait, those for idle time left out."""
-        return len(self._waiting)
+        return self._waiting.urgent
 
     async def run(
         self, work: Work, *, deadline: float, only_idle: bool = False
@@ -160,15 +112,18 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         rows = len(work.encodings)
         now = time.monotonic()
-        request = _Request(work, deadline, now, [None] * rows, rows, loop.create_future())
-        self._enter(request, self._idle_waiting if only_idle else self._waiting)
+        request = Request(work, deadline, now, [None] * rows, rows, loop.create_future())
+        with self._changed:
+            self._waiting.enter(request, only_idle=only_idle)
+            self._changed.notify(rows)
         timer = loop.call_later(deadline - now, _expire, request, deadline - now)
         try:
             return await request.done
         finally:
             timer.cancel()
             if request.left:
-                self._withdraw(request)
+                with self._changed:
+                    self._waiting.withdraw(request)
 
     def close(self) -> None:
         """End the threads when their batches are done; nothing may wait any more."""
@@ -178,83 +133,43 @@ class Scheduler:
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
 
-    def _enter(self, request: _Request, queue: list[_Row]) -> None:
-        with self._changed:
-            for index, encoding in enumerate(request.work.encodings):
-                self._arrivals += 1
-                row = _Row(
-                    request.deadline,
-                    self._arrivals,
-                    max(1, len(encoding)),
-                    request.work.model,
-                    request,
-                    index,
-                )
-                insort(queue, row)
-            self._changed.notify(len(request.work.encodings))
-
-    def _withdraw(self, request: _Request) -> None:
-        with self._changed:
-            for queue in (self._waiting, self._idle_waiting):
-                queue[:] = [row for row in queue if row.request is not request]
-
     def _serve(self) -> None:
         """Run batches until closed. What the models raise ends in the results, never here."""
         while (taken := self._take()) is not None:
-            batch, free_until = taken
             started = time.monotonic()
-            results = _run(batch)
+            results = _run(taken.rows, alone=taken.alone)
             ended = time.monotonic()
             with self._changed:
                 self._running -= 1
-                if self._idle_waiting:
+                if self._waiting.for_idle_time:
                     # Those that wait for an idle moment may have it now.
                     self._changed.notify()
-            ran = _Ran(batch, results, started=started, seconds=ended - started)
+            ran = _Ran(taken.rows, results, started=started, seconds=ended - started)
             try:
-                batch[0].request.done.get_loop().call_soon_threadsafe(
-                    self._deliver, ran, ended - free_until
+                taken.rows[0].request.done.get_loop().call_soon_threadsafe(
+                    self._deliver, ran, ended - taken.free_until
                 )
             except RuntimeError:
                 # The loop is closed: nobody waits for these rows any more.
-                log.warning("answers_without_a_loop", rows=len(batch))
+                log.warning("answers_without_a_loop", rows=len(taken.rows))
 
-    def _take(self) -> tuple[list[_Row], float] | None:
-        """Wait for rows; return the next batch and until when there was none, None when closed."""
+    def _take(self) -> _Taken | None:
+        """Wait for rows; return the next batch, None when closed."""
         free_until = time.monotonic()
         with self._changed:
             self._free += 1
             try:
                 while not self._closing:
-                    batch = self._pack()
-                    if batch:
+                    rows = self._waiting.next_batch(free=self._free, running=self._running)
+                    if rows:
+                        alone = self.idle
                         self._running += 1
-                        return batch, free_until
+                        return _Taken(rows, alone, free_until)
                     self._changed.wait()
                     free_until = time.monotonic()
                 return None
             finally:
                 self._free -= 1
-
-    def _pack(self) -> list[_Row]:
-        queue = self._waiting
-        if not queue and not self._running:
-            queue = self._idle_waiting
-        now = time.monotonic()
-        # In order of deadline. Their timers tell those who wait.
-        expired = next((at for at, row in enumerate(queue) if row.deadline > now), len(queue))
-        del queue[:expired]
-        chosen = next_batch(queue, token_budget=min(self._token_budget, self._share(queue)))
-        batch = [queue[position] for position in chosen]
-        for position in reversed(chosen):
-            del queue[position]
-        return batch
-
-    def _share(self, queue: Sequence[_Row]) -> int:
-        """Return the tokens that one of the free threads takes, so that none looks on."""
-        if self._free == 1:
-            return self._token_budget
-        return -(-sum(row.tokens for row in queue) // self._free)
 
     def _deliver(self, ran: _Ran, occupied: float) -> None:
         """Hand results to those who wait, on the event loop.
@@ -267,8 +182,12 @@ class Scheduler:
         self._admission.observe(tokens, occupied)
         version = ran.batch[0].request.work.version
         self._metrics.batch(version, rows=len(ran.batch), tokens=tokens, seconds=ran.seconds)
+        run = BatchRun(ran.started, ran.seconds, len(ran.batch), tokens)
         for row, result in zip(ran.batch, ran.results, strict=True):
             request = row.request
+            timeline = request.work.timeline
+            if timeline is not None and (not timeline.batches or timeline.batches[-1] is not run):
+                timeline.batches.append(run)
             self._metrics.queue_time.observe(ran.started - request.entered)
             if isinstance(result, FtiError):
                 self._metrics.failed_rows.labels(version.name, version.version).inc()
@@ -278,28 +197,28 @@ class Scheduler:
                 request.done.set_result([found for found in request.results if found is not None])
 
 
-def _expire(request: _Request, allowed: float) -> None:
+def _expire(request: Request, allowed: float) -> None:
     if not request.done.done():
         request.done.set_exception(
             DeadlineExceededError(
                 "server",
-                expected=f"an answer within {allowed:.3f} s",
+                expected=f"an answer within {max(allowed, 0.0):.3f} s",
                 found="none by then",
                 remedy="Allow more time, or send less at a time.",
             )
         )
 
 
-def _run(batch: Sequence[_Row]) -> list[Scores | FtiError]:
+def _run(batch: Sequence[Row], *, alone: bool) -> list[Scores | FtiError]:
     """Return a result per row. A batch that fails is halved until the row to blame is alone."""
     encodings = [row.request.work.encodings[row.index] for row in batch]
     features = np.stack([row.request.work.features[row.index] for row in batch])
     try:
-        scores = batch[0].model.scores(encodings, features)
+        scores = batch[0].model.scores(encodings, features, alone=alone)
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class but Exception
         if len(batch) > 1:
             half = len(batch) // 2
-            return _run(batch[:half]) + _run(batch[half:])
+            return _run(batch[:half], alone=alone) + _run(batch[half:], alone=alone)
         log.error("row_failed", error=repr(error)[:500])  # noqa: TRY400 - no fault of this code
         return [_no_scores("a failing forward pass")]
     return [

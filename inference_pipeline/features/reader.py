@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Entity = Mapping[str, str]
 """The join keys of one mention: ``subject_id`` and ``source_id`` with their values."""
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+"""When a row was known that is not there: Redis stores of Feast say so, others None."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,7 @@ class FeastFeatureReader:
             ids = [entity[key] for entity in entities]
             latest = self._latest(views[view], key, list(dict.fromkeys(ids)), list(columns))
             known_at[view] = [latest[name][0] for name in ids]
-            for row, name in enumerate(ids):
-                for feature, value in latest[name][1].items():
-                    if feature in columns:
-                        values[row, columns[feature]] = value
+            values[:, list(columns.values())] = [latest[name][1] for name in ids]
         return OnlineRows(values=values, known_at=known_at)
 
     def _resolve(self, name: str) -> dict[str, FeatureView]:
@@ -110,8 +110,8 @@ class FeastFeatureReader:
 
     def _latest(
         self, view: FeatureView, join_key: str, ids: list[str], features: list[str]
-    ) -> dict[str, tuple[datetime | None, dict[str, float]]]:
-        """Return, per entity, the time of its latest row and the values that are not null."""
+    ) -> dict[str, tuple[datetime | None, list[float]]]:
+        """Return, per entity, the time of its latest row and its features, NaN for null."""
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
@@ -119,12 +119,17 @@ class FeastFeatureReader:
             self._store.config,
             view,
             [EntityKey(join_keys=[join_key], entity_values=[Value(string_val=key)]) for key in ids],
-            features,
+            [*features],  # a copy: Feast's Redis store adds to it
         )
-        return {
-            name: (known_at, {feature: _number(value) for feature, value in (row or {}).items()})
-            for name, (known_at, row) in zip(ids, rows, strict=True)
-        }
+        nothing: dict[str, Value] = {}
+        latest = {}
+        for name, (known_at, row) in zip(ids, rows, strict=True):
+            found = row or nothing
+            numbers = [
+                _number(found[feature]) if feature in found else math.nan for feature in features
+            ]
+            latest[name] = (None if known_at == _NEVER else known_at, numbers)
+        return latest
 
 
 def _number(value: Value) -> float:

@@ -12,10 +12,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from inference_pipeline.api.disconnect import ClientGoneError
-from inference_pipeline.api.door import retry_after
 from inference_pipeline.engine.admission import DeadlineExceededError, OverloadedError
 from inference_pipeline.engine.scheduler import ModelFailureError
+from inference_pipeline.http.disconnect import ClientGoneError
+from inference_pipeline.http.door import retry_after
 from inference_pipeline.oip.encodings import BodyTooLargeError, UnsupportedEncodingError
 from inference_pipeline.oip.schemas import ErrorAnswer
 from inference_pipeline.versions.registry import RegistryUnreachableError
@@ -83,13 +83,13 @@ class OipRoute(APIRoute):
                 return await handle(request)
             except FtiError as error:
                 return _from_fti(error)
-            except ClientGoneError:
+            except (ClientGoneError, ClientDisconnect):
                 # Nobody reads it; the number, which nginx gave it, is for the metrics.
                 return Response(status_code=499)
             except HTTPException as error:
-                # Its detail was written to be shown: see `api.body_limit`.
+                # Its detail was written to be shown: see `http.body_limit`.
                 return error_answer(error.status_code, error.detail, error.headers)
-            except (RequestValidationError, ClientDisconnect):
+            except RequestValidationError:
                 return error_answer(400, "the request cannot be read")
             except Exception:
                 log.exception("request_failed", path=request.url.path)

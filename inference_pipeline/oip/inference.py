@@ -7,9 +7,11 @@ from datetime import timedelta
 
 from fastapi import Request, Response
 
-from inference_pipeline.api.disconnect import while_connected
 from inference_pipeline.engine.answer import Answer, Ask, Prediction, RowError
 from inference_pipeline.engine.engine import Engine
+from inference_pipeline.engine.timeline import Timeline
+from inference_pipeline.http.disconnect import while_connected
+from inference_pipeline.http.tracing import timeline_of
 from inference_pipeline.oip.encodings import decoded, encode
 from inference_pipeline.oip.envelope import HEADER_LENGTH, open_request, seal
 from inference_pipeline.oip.schemas import InferRequest
@@ -43,14 +45,15 @@ class Inference:
         opened = open_request(body, headers.get(HEADER_LENGTH))
         check_requested(opened.request.outputs or [])
         asked = questions(opened.columns, self._limits.rows)
-        work = self._engine.predict(asked, _ask(target, opened.request))
+        ask = _ask(target, opened.request, timeline_of(request))
+        work = self._engine.predict(asked, ask)
         answer = await while_connected(request, work)
         response = _response(answer, opened.request, headers.get("Accept-Encoding", ""))
         self._statistics.answered(answer.version, time.perf_counter_ns() - arrived)
         return response
 
 
-def _ask(target: Target, request: InferRequest) -> Ask:
+def _ask(target: Target, request: InferRequest, timeline: Timeline | None) -> Ask:
     timeout = request.parameters.timeout
     return Ask(
         model=target.model,
@@ -58,6 +61,7 @@ def _ask(target: Target, request: InferRequest) -> Ask:
         key=request.parameters.key,
         timeout=timedelta(microseconds=timeout) if timeout else None,
         request_id=request.id,
+        timeline=timeline,
     )
 
 

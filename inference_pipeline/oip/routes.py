@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from inference_pipeline.engine.engine import Engine
 from inference_pipeline.engine.metrics import EngineMetrics
-from inference_pipeline.oip.documentation import request_body
+from inference_pipeline.http.documentation import request_body
 from inference_pipeline.oip.encodings import decoded
 from inference_pipeline.oip.envelope import parse
 from inference_pipeline.oip.errors import OipRoute, Responses, error_answer, responses
@@ -105,11 +105,10 @@ def _add_server(router: APIRouter, versions: Versions) -> None:
     @router.get("/health/ready", response_class=Response, responses=responses(503))
     async def server_ready() -> Response:
         """Tell whether every model answers that was not taken out of service."""
-        wanted = [state for state in versions.models() if state.in_use]
-        waiting = [state.name for state in wanted if not state.ready]
-        if waiting or not wanted or not versions.alive:
-            return error_answer(503, f"not ready: {', '.join(waiting) or 'the server'}")
-        return Response()
+        if versions.ready:
+            return Response()
+        waiting = [state.name for state in versions.models() if state.in_use and not state.ready]
+        return error_answer(503, f"not ready: {', '.join(waiting) or 'the server'}")
 
 
 def _add_model(router: APIRouter, path: str, target: Target, views: ModelViews) -> None:

@@ -85,12 +85,24 @@ class BufferedPredictionLog:
         spool: Path,
         metrics: LogMetrics,
         limits: LogLimits = LogLimits(),
+        texts: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Start nothing yet.
+
+        Args:
+            table: where rows end up.
+            spool: the folder where they wait.
+            metrics: of the log.
+            limits: how much waits where, and for how long.
+            texts: whether texts are kept; their fingerprints are in any case.
+            clock: tells when an answer was given.
+        """
         self._table = table
         self._spool_folder = spool
         self._metrics = metrics
         self._limits = limits
+        self._texts = texts
         self._clock = clock
         self._buffer: deque[Answered] = deque()
         self._buffered_rows = 0
@@ -189,7 +201,7 @@ class BufferedPredictionLog:
     def _rows(self, requests: list[Answered]) -> pa.Table:
         """Return the rows of requests. One that makes no rows is dropped alone, and counted."""
         try:
-            return logged_rows(requests)
+            return logged_rows(requests, texts=self._texts)
         except (ValueError, TypeError) as error:  # Arrow's errors are among them
             if len(requests) == 1:
                 self._metrics.dropped.inc(len(requests[0].answer.predictions))

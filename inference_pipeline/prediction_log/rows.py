@@ -28,8 +28,13 @@ class Answered:
     request_id: str | None = None
 
 
-def logged_rows(requests: Sequence[Answered]) -> pa.Table:
-    """Return rows of ``prediction_log``, one for each prediction; rows that failed have none."""
+def logged_rows(requests: Sequence[Answered], *, texts: bool = True) -> pa.Table:
+    """Return rows of ``prediction_log``, one for each prediction; rows that failed have none.
+
+    Args:
+        requests: with their answers.
+        texts: False leaves them out; their fingerprints stay.
+    """
     rows = []
     for request in requests:
         # Not the request's own id: clients choose it, and choose it twice.
@@ -42,7 +47,7 @@ def logged_rows(requests: Sequence[Answered]) -> pa.Table:
                 {
                     "prediction_id": f"{unique}-{number}",
                     "request_id": request.request_id,
-                    "text": text,
+                    "text": text if texts else None,
                     "fingerprint": fingerprint(text),
                     **_values(request, prediction),
                 }

@@ -43,13 +43,13 @@ class Opened:
 
 @asynccontextmanager
 async def opened(settings: InferenceSettings, *, timeout: timedelta) -> AsyncIterator[Opened]:
-    """Open the embedded feature store and registry under FTI_HOME, and an engine on them.
+    """Open the feature store and the model registry, and an engine on them.
 
     Args:
         settings: as of the server; admission, which protects the server's clients, does not apply.
         timeout: how long the engine may take for what it is asked.
     """
-    store = await asyncio.to_thread(open_feature_store, settings.home)
+    store = await asyncio.to_thread(open_feature_store, settings.places)
     core = build_core(
         settings.model_copy(
             update={
@@ -57,7 +57,7 @@ async def opened(settings: InferenceSettings, *, timeout: timedelta) -> AsyncIte
                 "inference_feature_timeout_seconds": _FEATURE_PATIENCE_SECONDS,
             }
         ),
-        registry=MlflowRegistry(tracking_uri(settings.home)),
+        registry=MlflowRegistry(tracking_uri(settings.places)),
         reader=FeastFeatureReader(store),
         metrics=Metrics(),
     )

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-from inference_pipeline.features.reader import FeatureReader
 from inference_pipeline.versions.leases import Holder
-from inference_pipeline.versions.local_versions import LocalVersions
-from inference_pipeline.versions.metrics import VersionMetrics
-from inference_pipeline.versions.registry import (
-    SERVED_ALIASES,
-    ModelRegistry,
-    ModelVersion,
-    NamedVersion,
-    RegistryUnreachableError,
-)
+from inference_pipeline.versions.registry import SERVED_ALIASES, ModelVersion, NamedVersion
 from inference_pipeline.versions.served import FeatureMismatchError, load_served, store_hash
 from inference_pipeline.versions.state import InService, ModelState, Refusal
-from inference_pipeline.versions.variants import ParityBounds
-from shared.errors import ContractError, FtiError, StateError
-from shared.feature_store import FeatureService
+from inference_pipeline.versions.surroundings import Surroundings
+from inference_pipeline.versions.troubles import (
+    incomplete_look,
+    not_looked_yet,
+    nothing_registered,
+    stale_registry,
+)
+from shared.errors import ContractError, FtiError
 from shared.logs import get_logger
 from shared.manifest import CHAMPION
 
@@ -29,19 +25,6 @@ log = get_logger(__name__)
 
 _REGISTRY = "registry"
 _FEATURE_STORE = "feature store"
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What following a model needs, the same for all models of a server."""
-
-    registry: ModelRegistry
-    files: LocalVersions
-    reader: FeatureReader
-    warm_up: Callable[[FeatureService], None]
-    """Called before a version serves, so that the first request does not pay for connecting."""
-    bounds: ParityBounds
-    metrics: VersionMetrics
 
 
 class FollowedModel:
@@ -54,9 +37,7 @@ class FollowedModel:
         self._lost: set[ModelVersion] = set()
         self.state = ModelState(name).trouble(
             _REGISTRY,
-            StateError(
-                f"model {name}", expected="a first look at the registry", found="none so far"
-            ),
+            not_looked_yet(name),
         )
 
     def look(self) -> None:
@@ -70,7 +51,7 @@ class FollowedModel:
             named = self._at.registry.aliases(self.name)
         except Exception as error:  # noqa: BLE001 - following must outlive every failure
             with self._changing:
-                self._note_failure(_REGISTRY, _stale(self.name, error), error)
+                self._note_failure(_REGISTRY, stale_registry(self.name, error), error)
             self.restore()
             return
         with self._changing:
@@ -109,7 +90,7 @@ class FollowedModel:
             try:
                 self._follow_alias(alias, named.get(alias))
             except Exception as error:  # noqa: BLE001 - one alias must not stop the others
-                self._note_failure(alias, _unexpected(self.name, error), error)
+                self._note_failure(alias, incomplete_look(self.name, error), error)
         # Last, so that nobody sees a moment in which nothing serves and nothing is wrong.
         self.state = self.state.clear(_REGISTRY)
         last_good = self._at.files.last_good(self.name)
@@ -124,7 +105,7 @@ class FollowedModel:
         if wanted is None and alias == CHAMPION:
             # Somebody's slip must not end the service: `take_out` does, on purpose.
             self.state = self.state.forgive(alias)
-            self._note(alias, _nothing_registered(self.name))
+            self._note(alias, nothing_registered(self.name))
         elif wanted is None:
             self._swap(self.state.settle(alias).drop(alias))
         elif current is not None and current.served.version == wanted.version:
@@ -162,7 +143,9 @@ class FollowedModel:
         if found is not None:
             return found
         folder = self._at.files.fetch(version)
-        served = load_served(version, folder, self._at.reader, self._at.bounds)
+        served = load_served(
+            version, folder, self._at.reader, self._at.bounds, cores=self._at.cores
+        )
         self._at.warm_up(served.service)
         return InService(served, Holder(served.model))
 
@@ -178,7 +161,7 @@ class FollowedModel:
                 self._lost.add(named.version)
                 log.warning("last_good_version_lost", model=self.name, reason=str(error))
             except Exception as error:  # noqa: BLE001 - one version must not stop the others
-                self._note_failure(alias, _unexpected(self.name, error), error)
+                self._note_failure(alias, incomplete_look(self.name, error), error)
             else:
                 self._swap(self.state.put(alias, entry, named.tags))
                 self._at.metrics.swaps.labels(self.name).inc()
@@ -213,7 +196,7 @@ class FollowedModel:
                     # Once for all versions that read it: it costs Feast some milliseconds.
                     hashes[service] = store_hash(self._at.reader, service)
             except Exception as error:  # noqa: BLE001 - stores raise what their clients raise
-                self._note_failure(_FEATURE_STORE, _unexpected(self.name, error), error)
+                self._note_failure(_FEATURE_STORE, incomplete_look(self.name, error), error)
                 return
             found = hashes[service]
             matches = found == manifest.feature_hash
@@ -265,33 +248,3 @@ class FollowedModel:
 
 def _shown(cause: BaseException | None) -> str | None:
     return None if cause is None else repr(cause)[:500]
-
-
-def _stale(name: str, error: Exception) -> StateError:
-    found = error.found if isinstance(error, FtiError) else type(error).__name__
-    return StateError(
-        f"model {name}, stale registry",
-        expected="an answer of the model registry",
-        found=found,
-        remedy="Versions stay as they were last known; it is asked again. The log tells more.",
-    )
-
-
-def _unexpected(name: str, error: Exception) -> FtiError:
-    if isinstance(error, RegistryUnreachableError):
-        return error
-    return StateError(
-        f"model {name}",
-        expected="a complete look at the model registry and the feature store",
-        found=type(error).__name__,
-        remedy="It is tried again; the log tells more.",
-    )
-
-
-def _nothing_registered(name: str) -> StateError:
-    return StateError(
-        f"model {name}",
-        expected=f"a registered version with the alias {CHAMPION}",
-        found="none",
-        remedy="Run `python -m training_pipeline train`; it is picked up when it is there.",
-    )

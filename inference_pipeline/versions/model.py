@@ -1,17 +1,17 @@
-"""A model version in memory: its tokenizer and its ONNX session, checked before use."""
+"""A model version in memory: its tokenizer and its ONNX sessions, checked before use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
+from onnxruntime import InferenceSession
 from tokenizers import Tokenizer
 
+from inference_pipeline.versions.sessions import Inputs, Sessions
 from inference_pipeline.versions.variants import FULL_PRECISION, ParityBounds, fastest, servable
 from shared.errors import ContractError
 from shared.manifest import (
@@ -47,7 +47,7 @@ class LoadedModel:
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        session: ort.InferenceSession,
+        sessions: Sessions,
         *,
         variant: str = FULL_PRECISION,
         refused_variants: tuple[ContractError, ...] = (),
@@ -57,40 +57,50 @@ class LoadedModel:
         self.refused_variants = refused_variants
         """Why variants that would be faster do not serve, though their recorded parity passes."""
         self._tokenizer = tokenizer
-        self._session: ort.InferenceSession | None = session
+        self._sessions: Sessions | None = sessions
         # Changed here only: a tokenizer that is changed while others encode gives wrong answers.
         tokenizer.enable_truncation(max_length=manifest.max_length)
         tokenizer.no_padding()
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Return B encodings of B texts as `shared.text.normalise` leaves them."""
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        # One by one: a batch would be spread over threads that compete with the forward passes.
+        encoded = map(self._tokenizer.encode, texts)
         return [Encoding(np.array(row.ids, dtype=np.int64)) for row in encoded]
 
-    def scores(self, encodings: Sequence[Encoding], features: Floats) -> Floats:
+    def scores(
+        self, encodings: Sequence[Encoding], features: Floats, *, alone: bool = False
+    ) -> Floats:
         """Return the scores before softmax.
 
         Args:
             encodings: B texts; they are padded to the longest.
             features: float32 [B, features] in the manifest's order, NaN where one is missing.
+            alone: nothing else runs: the pass may take all cores.
 
         Returns:
             float32 [B, labels] in the manifest's order.
         """
-        session = self._session
-        if session is None:
+        sessions = self._sessions
+        if sessions is None:
             raise RuntimeError("the model version is closed")
+        scores: Floats = sessions.run(LOGITS, self._inputs(encodings, features), alone=alone)
+        return scores
+
+    def warm_up(self) -> None:
+        """Run passes as requests will: the first at a batch size allocates."""
+        texts = self.encode([self.manifest.golden.text] * _WARM_UP_BATCH)
+        for alone in (True, False):
+            self.scores(texts, self.no_features(_WARM_UP_BATCH), alone=alone)
+
+    def _inputs(self, encodings: Sequence[Encoding], features: Floats) -> Inputs:
         shape = (len(encodings), max(map(len, encodings)))
         ids = np.full(shape, self.manifest.pad_token_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding)] = encoding.ids
             mask[row, : len(encoding)] = 1
-        (logits,) = session.run(
-            [LOGITS], {INPUT_IDS: ids, ATTENTION_MASK: mask, FEATURES: features}
-        )
-        scores: Floats = logits
-        return scores
+        return {INPUT_IDS: ids, ATTENTION_MASK: mask, FEATURES: features}
 
     def no_features(self, rows: int) -> Floats:
         """Return float32 [rows, features] that says that every feature is missing."""
@@ -99,11 +109,11 @@ class LoadedModel:
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._session is None
+        return self._sessions is None
 
     def close(self) -> None:
-        """Let go of the session's memory. A pass that runs ends well; later ones are refused."""
-        self._session = None
+        """Let go of the sessions' memory. A pass that runs ends well; later ones are refused."""
+        self._sessions = None
 
 
 def softmax(logits: Floats) -> Floats:
@@ -113,11 +123,16 @@ def softmax(logits: Floats) -> Floats:
     return probabilities
 
 
-def load_model(folder: Path, bounds: ParityBounds | None = None) -> LoadedModel:
+def load_model(folder: Path, bounds: ParityBounds | None = None, *, cores: int = 1) -> LoadedModel:
     """Load, verify and warm up the model version that a folder holds.
 
     Of the variants whose recorded parity is within the bounds and that give the golden answer
     here, the fastest is taken.
+
+    Args:
+        folder: holds the files of the version.
+        bounds: how far a variant may be off; None: the default.
+        cores: what a pass may use that is alone.
 
     Raises:
         ContractError: a file is absent or changed, cannot be read as what it should be, or the
@@ -125,35 +140,29 @@ def load_model(folder: Path, bounds: ParityBounds | None = None) -> LoadedModel:
     """
     manifest = read_manifest(folder)
     full_precision, *others = servable(manifest, bounds or ParityBounds())
-    models = {full_precision: _load_variant(folder, manifest, full_precision)}
+    models = {full_precision: _load_variant(folder, manifest, full_precision, cores)}
     refused = []
     for name in others:
         try:
-            models[name] = _load_variant(folder, manifest, name)
+            models[name] = _load_variant(folder, manifest, name, cores)
         except ContractError as error:
             # Quantised arithmetic differs between processors: full precision is still good.
             refused.append(error)
-    chosen = fastest({name: partial(_warm_up, model) for name, model in models.items()})
+    chosen = fastest({name: model.warm_up for name, model in models.items()})
     model = models[chosen]
     model.refused_variants = tuple(refused)
     return model
 
 
-def _load_variant(folder: Path, manifest: Manifest, name: str) -> LoadedModel:
+def _load_variant(folder: Path, manifest: Manifest, name: str, cores: int) -> LoadedModel:
     onnx_file = folder / manifest.variants[name].file
-    session = _open_session(onnx_file)
-    _check_signature(session, manifest, onnx_file)
+    sessions = Sessions(onnx_file, cores=cores)
+    _check_signature(sessions.narrow, manifest, onnx_file)
     # Each has a tokenizer of its own: it is a few megabytes, and never shared by accident.
-    model = LoadedModel(manifest, _open_tokenizer(folder), session, variant=name)
+    model = LoadedModel(manifest, _open_tokenizer(folder), sessions, variant=name)
     _check_golden_answer(model, folder)
-    _warm_up(model)
+    model.warm_up()
     return model
-
-
-def _warm_up(model: LoadedModel) -> None:
-    # The first pass at a batch size allocates: no request should pay for that.
-    texts = [model.manifest.golden.text] * _WARM_UP_BATCH
-    model.scores(model.encode(texts), model.no_features(_WARM_UP_BATCH))
 
 
 def _open_tokenizer(folder: Path) -> Tokenizer:
@@ -165,23 +174,7 @@ def _open_tokenizer(folder: Path) -> Tokenizer:
         ) from error
 
 
-def _open_session(onnx_file: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    # A pass runs on the one thread that calls it: throughput comes from passes side by side.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(
-            str(onnx_file), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's errors share no base class but Exception
-        raise ContractError(
-            str(onnx_file), expected="an ONNX model", found="a file that onnxruntime refuses"
-        ) from error
-
-
-def _check_signature(session: ort.InferenceSession, manifest: Manifest, onnx_file: Path) -> None:
+def _check_signature(session: InferenceSession, manifest: Manifest, onnx_file: Path) -> None:
     inputs = {given.name: given.shape for given in session.get_inputs()}
     outputs = {given.name: given.shape for given in session.get_outputs()}
     if set(inputs) != {INPUT_IDS, ATTENTION_MASK, FEATURES} or LOGITS not in outputs:

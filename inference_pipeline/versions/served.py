@@ -49,15 +49,27 @@ class FeatureMismatchError(ContractError):
 
 
 def load_served(
-    version: ModelVersion, folder: Path, reader: FeatureReader, bounds: ParityBounds
+    version: ModelVersion,
+    folder: Path,
+    reader: FeatureReader,
+    bounds: ParityBounds,
+    *,
+    cores: int = 1,
 ) -> ServedVersion:
     """Load a version and check that it can answer with the feature store as it is.
+
+    Args:
+        version: what is loaded.
+        folder: holds its files.
+        reader: the feature store.
+        bounds: how far a variant may be off.
+        cores: what a pass may use that is alone.
 
     Raises:
         ContractError: the version must not serve.
     """
     try:
-        model = load_model(folder, bounds)
+        model = load_model(folder, bounds, cores=cores)
     except ContractError as error:
         raise _named(error, version, folder) from error.__cause__
     model.refused_variants = tuple(

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from inference_pipeline.versions.followed import FollowedModel, Surroundings
+from inference_pipeline.versions.followed import FollowedModel
 from inference_pipeline.versions.metrics import VersionLabels
 from inference_pipeline.versions.registry import CHALLENGER, SHADOW
 from inference_pipeline.versions.served import ServedVersion
 from inference_pipeline.versions.state import InService, ModelState
+from inference_pipeline.versions.surroundings import Surroundings
 from inference_pipeline.versions.traffic import goes_to_challenger
 from shared.errors import StateError
 from shared.manifest import CHAMPION
@@ -137,6 +138,12 @@ class Versions:
             UnknownModelError: no such model is followed.
         """
         self._find(model).take_out()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers that was not taken out of service, and one is left."""
+        wanted = [state for state in self.models() if state.in_use]
+        return self.alive and bool(wanted) and all(state.ready for state in wanted)
 
     @property
     def alive(self) -> bool:

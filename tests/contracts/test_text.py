@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from unicodedata import category
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +24,18 @@ def test_nothing_unprintable_is_left(text: str) -> None:
     normalised = normalise(text)
     assert "  " not in normalised
     assert not any(ord(char) < 32 for char in normalised)
+
+
+@given(st.text(alphabet=st.characters()))
+def test_what_cannot_be_seen_changes_nothing(text: str) -> None:
+    """A text with an unprintable character, each of which is looked at, comes out as without it."""
+    assert normalise(f"\u200b{text}") == normalise(text)
+
+
+def test_the_short_way_is_for_texts_without_control_characters() -> None:
+    """Of all characters none counts as printable that normalising would take away."""
+    every = map(chr, range(sys.maxunicode + 1))
+    assert not [char for char in every if char.isprintable() and category(char).startswith("C")]
 
 
 @given(st.text(alphabet="abc !@#", max_size=40).map(lambda text: f"late {text}"))

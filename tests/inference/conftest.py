@@ -24,6 +24,7 @@ from inference_pipeline.versions.registry import MlflowRegistry
 from shared.feature_store import FeatureService
 from shared.features import ServedFeature
 from shared.model_registry import tracking_uri
+from shared.places import Places
 from tests.inference import feast_store
 from tests.inference.registry_files import MODEL, Publisher
 
@@ -96,7 +97,7 @@ def feature_service() -> FeatureService:
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with MLflow's tables made: making them takes longer than a test."""
     home = tmp_path_factory.mktemp("registry")
-    MlflowRegistry(tracking_uri(home)).aliases(MODEL)
+    MlflowRegistry(tracking_uri(Places.embedded(home))).aliases(MODEL)
     return home
 
 
@@ -135,5 +136,5 @@ def settings(home: Path) -> InferenceSettings:
 @pytest.fixture
 def app(settings: InferenceSettings, reader: InMemoryFeatureReader) -> FastAPI:
     """The application on the real registry and the feature store in memory."""
-    registry = MlflowRegistry(tracking_uri(settings.home))
+    registry = MlflowRegistry(tracking_uri(Places.embedded(settings.home)))
     return assemble(settings, registry=registry, reader=reader)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from shared.feature_store import open_feature_store
+from shared.places import Places
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -18,8 +19,8 @@ SERVICE = "tiny"
 TTL = timedelta(hours=2)
 
 
-def open_store(home: Path) -> FeatureStore:
-    """Open the store under a home and register the task's views and service in it."""
+def open_store(home: Path, places: Places | None = None) -> FeatureStore:
+    """Open the store, by default under a home, and register the task's views and service in it."""
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64, Int64, String
 
@@ -48,7 +49,7 @@ def open_store(home: Path) -> FeatureStore:
             )
         )
     service = FeatureService(name=SERVICE, features=list(views))
-    store = open_feature_store(home)
+    store = open_feature_store(places or Places.embedded(home))
     store.apply([*objects, *views, service])
     # The cached registry of this store does not see what it applied itself.
     store.refresh_registry()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -22,8 +23,14 @@ MAX_ROWS = 4
 
 
 @contextmanager
-def serving(home: Path, service: FeatureService) -> Iterator[httpx.Client]:
-    """Serve two tiny versions, the first as champion, and give a plain client of them."""
+def serving(home: Path, service: FeatureService, **changes: Any) -> Iterator[httpx.Client]:
+    """Serve two tiny versions, the first as champion, and give a plain client of them.
+
+    Args:
+        home: of the server.
+        service: what the versions read.
+        **changes: of the server's settings.
+    """
     registry = InMemoryRegistry()
     first, _ = (
         registry.register(MODEL, TinyModel(bias=bias).write(home / f"made-{bias}", service))
@@ -36,6 +43,7 @@ def serving(home: Path, service: FeatureService) -> Iterator[httpx.Client]:
         inference_max_batch=MAX_ROWS,
         inference_poll_seconds=0.02,
         inference_threads=2,
+        **changes,
     )
     app = assemble(settings, registry=registry, reader=InMemoryFeatureReader(service))
     with running(app) as client:

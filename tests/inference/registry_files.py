@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 
 from shared.feature_store import FeatureService
 from shared.manifest import CHAMPION
-from shared.model_registry import artifact_root, tracking_uri
+from shared.model_registry import tracking_uri
+from shared.places import Places
 from tests.inference.tiny_model import TinyModel
 
 MODEL = "tiny"
@@ -19,15 +20,25 @@ MODEL = "tiny"
 
 @dataclass(frozen=True)
 class Publisher:
-    """Registers tiny versions under a home."""
+    """Registers tiny versions, under a home or with an MLflow server."""
 
     home: Path
     service: FeatureService
+    server: str = ""
+    """The address of an MLflow server; empty: MLflow's files under the home."""
+
+    @property
+    def places(self) -> Places:
+        """Where versions go."""
+        embedded = Places.embedded(self.home)
+        if not self.server:
+            return embedded
+        return replace(embedded, mlflow=self.server, mlflow_artifacts=None)
 
     @property
     def client(self) -> MlflowClient:
         """Return a client of the registry."""
-        uri = tracking_uri(self.home)
+        uri = tracking_uri(self.places)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def register(self, model: TinyModel) -> str:
@@ -40,7 +51,7 @@ class Publisher:
         client = self.client
         experiment = client.get_experiment_by_name(MODEL)
         experiment_id = (
-            client.create_experiment(MODEL, artifact_location=artifact_root(self.home))
+            client.create_experiment(MODEL, artifact_location=self.places.mlflow_artifacts)
             if experiment is None
             else experiment.experiment_id
         )

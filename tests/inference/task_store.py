@@ -12,8 +12,9 @@ from deltalake import write_deltalake
 
 from feature_pipeline.store.feature_repository import apply_task
 from feature_pipeline.store.offline_tables import OfflineTables
-from shared.feature_store import offline_folder, open_feature_store
+from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT, MENTION_TEXT
+from shared.places import Places, offline_folder
 from shared.task import Task
 from tests.inference.registry_files import MODEL
 
@@ -34,8 +35,8 @@ def open_task_store(home: Path, *, anew: bool = False) -> FeatureStore:
             "training": {"base": "none"},
         }
     )
-    store = open_feature_store(home)
-    apply_task(task, store, OfflineTables(offline_folder(home)), anew=anew)
+    store = open_feature_store(Places.embedded(home))
+    apply_task(task, store, OfflineTables(Places.embedded(home).offline_store), anew=anew)
     return store
 
 

@@ -42,10 +42,12 @@ class SlowModel(LoadedModel):
         slow.__dict__.update(model.__dict__)
         return slow
 
-    def scores(self, encodings: Sequence[Encoding], features: Floats) -> Floats:
+    def scores(
+        self, encodings: Sequence[Encoding], features: Floats, *, alone: bool = False
+    ) -> Floats:
         """Wait, then answer."""
         time.sleep(self.seconds)
-        return super().scores(encodings, features)
+        return super().scores(encodings, features, alone=alone)
 
 
 @dataclass

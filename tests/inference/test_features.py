@@ -16,13 +16,14 @@ from inference_pipeline.features.reader import (
 )
 from shared.errors import StateError
 from shared.feature_store import FeatureService
+from tests.conftest import places_on
 from tests.inference import feast_store
 
 Put = Callable[[str, str, datetime, Mapping[str, float | None]], None]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["feast", "memory"])
+@pytest.fixture(params=["sqlite", "redis", "memory"])
 def filled(
     request: pytest.FixtureRequest, tmp_path: Path, feature_service: FeatureService
 ) -> tuple[FeatureReader, Put]:
@@ -30,7 +31,8 @@ def filled(
     if request.param == "memory":
         memory = InMemoryFeatureReader(feature_service)
         return memory, lambda role, *row: memory.put(f"{role}_activity", *row)
-    store = feast_store.open_store(tmp_path)
+    places = places_on(request.param, tmp_path, request)
+    store = feast_store.open_store(tmp_path, places)
     return FeastFeatureReader(store), lambda *row: feast_store.write(store, *row)
 
 

@@ -45,6 +45,16 @@ def test_a_batch_gives_what_each_text_gives_alone(folder: Path) -> None:
         np.testing.assert_allclose(together[row], wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_pass_that_is_alone_answers_as_any_other(folder: Path, cores: int) -> None:
+    """However many cores it takes, the logits are those of the version."""
+    model = load_model(folder, cores=cores)
+    encodings = model.encode(["good", "bad late bad flight"])
+    features = model.no_features(2)
+    alone = model.scores(encodings, features, alone=True)
+    np.testing.assert_allclose(alone, model.scores(encodings, features), rtol=1e-6)
+
+
 def test_probabilities_are_the_softmax_of_the_logits(folder: Path) -> None:
     """Rows sum to one and keep the order of the logits."""
     scores = logits(load_model(folder), ["great good bad"])

@@ -17,6 +17,7 @@ from inference_pipeline.settings import InferenceSettings
 from inference_pipeline.versions.registry import MlflowRegistry
 from shared.feature_store import FeatureService
 from shared.model_registry import tracking_uri
+from shared.places import Places
 from tests.inference.conftest import metric, ready, running
 from tests.inference.registry_files import MODEL, Publisher
 from tests.inference.test_join import BrokenReader
@@ -132,6 +133,25 @@ def test_the_answer_is_as_documented(client: httpx.Client) -> None:
     assert PredictAnswer.model_validate(answer, extra="forbid").model_dump() == answer
 
 
+def test_what_is_read_by_hand_is_documented(client: httpx.Client) -> None:
+    """The OpenAPI document tells both forms of the body, the parameters and the header."""
+    operation = client.get("/openapi.json").json()["paths"]["/v1/predict"]["post"]
+    body = operation["requestBody"]
+    one, many = body["content"]["application/json"]["schema"]["oneOf"]
+    assert body["required"] is True
+    assert set(one["properties"]) == {"text", "subject_id", "source_id"}
+    assert many["properties"]["mentions"]["items"] == one
+    told = {(field["in"], field["name"]): field["schema"] for field in operation["parameters"]}
+    assert set(told) == {
+        *(("query", name) for name in ("model", "version", "key", "timeout_seconds")),
+        ("header", "x-request-id"),
+    }
+    assert not any(field["required"] for field in operation["parameters"])
+    assert told["query", "timeout_seconds"]["anyOf"][0]["maximum"] == 3600
+    assert "422" in operation["responses"]
+    assert "400" not in operation["responses"]
+
+
 def test_the_text_is_normalised_as_at_ingestion(client: httpx.Client) -> None:
     """Entities and white space are folded before the model reads the text."""
     messy, clean = (
@@ -163,7 +183,7 @@ def test_a_store_that_is_down_degrades_the_answer(
 ) -> None:
     """The answer comes anyway, says so, and is the model's answer without features."""
     version = publisher.publish(TinyModel())
-    registry = MlflowRegistry(tracking_uri(settings.home))
+    registry = MlflowRegistry(tracking_uri(Places.embedded(settings.home)))
     app = assemble(settings, registry=registry, reader=BrokenReader(feature_service))
     with running(app) as client:
         ready(client, version)

@@ -2,77 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tests.inference import feast_store
-from tests.inference.conftest import eventually, ready
-from tests.inference.registry_files import MODEL, Publisher
+from tests.inference.conftest import ready
+from tests.inference.registry_files import Publisher
+from tests.inference.server_process import ROOT, run_to_end, serving
 from tests.inference.tiny_model import TinyModel
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-ROOT = Path(__file__).parents[2]
 FORBIDDEN = ("torch", "transformers", "polars", "bytewax", "sklearn", "mlflow.pyfunc")
-
-
-def command(*arguments: str, **settings: str) -> subprocess.Popen[str]:
-    """Start the service's command line with some settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FTI_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "inference_pipeline", *arguments],
-        cwd=ROOT,
-        env=inherited | settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run_to_end(*arguments: str, **settings: str) -> tuple[int, str]:
-    """Run a command and return its exit status and what it wrote."""
-    with command(*arguments, **settings) as process:
-        output, errors = process.communicate(timeout=60)
-        return process.returncode, output + errors
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """Run ``serve`` on a free port and give a client of it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = command(
-        "serve",
-        "--port",
-        str(port),
-        FTI_HOME=str(home),
-        FTI_INFERENCE_MODEL=MODEL,
-        FTI_INFERENCE_POLL_SECONDS="0.1",
-    )
-
-    def up() -> bool:
-        assert process.poll() is None, process.communicate()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        try:
-            eventually(up, bool)
-            yield process, client
-        finally:
-            process.kill()
 
 
 def test_serves_from_real_stores_and_ends_on_sigterm(
@@ -87,18 +35,17 @@ def test_serves_from_real_stores_and_ends_on_sigterm(
         {"mentions_24h": 3, "share_positive_24h": None},
     )
     publisher.publish(TinyModel())
-    with serving(home) as (process, client):
-        ready(client, "1")
-        answer = client.post("/v1/predict", json={"text": "@united late flight"})
+    with serving(home) as server:
+        ready(server.client, "1")
+        answer = server.client.post("/v1/predict", json={"text": "@united late flight"})
         (prediction,) = answer.json()["predictions"]
         assert prediction["features"]["subject_activity"]["status"] == "present"
         assert prediction["features"]["subject_activity"]["age_seconds"] < 60
         assert prediction["features"]["source_activity"]["status"] == "missing"
-        process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
-        assert process.returncode == 0, log
-    events = [line for line in log.splitlines() if line]
-    assert all(line.startswith("{") for line in events), log
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=30) == 0, server.log
+    events = [line for line in server.log.splitlines() if line]
+    assert all(line.startswith("{") for line in events), server.log
     assert any('"model_in_service"' in line for line in events)
 
 

@@ -18,6 +18,7 @@ from inference_pipeline.versions.registry import (
 from shared.feature_store import FeatureService
 from shared.manifest import read_manifest
 from shared.model_registry import tracking_uri
+from shared.places import Places
 from tests.inference.registry_files import MODEL, Publisher
 from tests.inference.tiny_model import TinyModel
 
@@ -44,7 +45,7 @@ def mlflow(home: Path, service: FeatureService) -> Filled:
         artifacts.rename(artifacts.with_name("away"))
 
     return Filled(
-        MlflowRegistry(tracking_uri(home)),
+        MlflowRegistry(tracking_uri(Places.embedded(home))),
         register=lambda: publisher.register(TinyModel()),
         point=publisher.point,
         tag=lambda v, key, value: publisher.client.set_model_version_tag(MODEL, v, key, value),
@@ -153,6 +154,6 @@ def test_a_registry_that_is_broken_is_unreachable(tmp_path: Path) -> None:
     """A database that cannot be read is told as such, not as a missing champion."""
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "mlflow.db").write_text("this is no database" * 100)
-    broken = MlflowRegistry(tracking_uri(tmp_path))
+    broken = MlflowRegistry(tracking_uri(Places.embedded(tmp_path)))
     with pytest.raises(RegistryUnreachableError, match="model registry"):
         broken.aliases(MODEL)

@@ -9,7 +9,7 @@ import httpx
 
 from tests.inference.conftest import eventually, ready
 from tests.inference.registry_files import Publisher
-from tests.inference.test_process import serving
+from tests.inference.server_process import serving
 from tests.inference.tiny_model import TinyModel
 
 if TYPE_CHECKING:
@@ -39,14 +39,16 @@ def test_serving_and_a_restart_need_no_registry(
     """The champion answers on, and again after kill -9; a registry that is back is followed."""
     database = home / "mlflow" / "mlflow.db"
     publisher.publish(TinyModel())
-    with serving(home) as (process, client):
+    with serving(home) as server:
+        client = server.client
         ready(client, "1")
         sound = database.read_bytes()
         database.write_bytes(b"this is no database" * 100)
         eventually(lambda: stale(client), bool)
         assert version_that_answers(client) == "1"
-        process.kill()
-    with serving(home) as (_, client):
+        server.process.kill()
+    with serving(home) as server:
+        client = server.client
         ready(client, "1")
         assert stale(client)
         assert version_that_answers(client) == "1"

@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from inference_pipeline.engine.admission import Admission, DeadlineExceededError
 from inference_pipeline.engine.metrics import EngineMetrics
-from inference_pipeline.engine.scheduler import ModelFailureError, Scheduler, Scores, Work
+from inference_pipeline.engine.scheduler import ModelFailureError, Scheduler
+from inference_pipeline.engine.waiting import Scores, Work
 from inference_pipeline.features.reader import Floats
 from inference_pipeline.versions.model import Encoding
 from inference_pipeline.versions.registry import ModelVersion
@@ -34,16 +35,20 @@ class FirstTokens:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.batches: list[list[int]] = []
+        self.alone: list[bool] = []
         self.passes = 0
         self.go = threading.Event()
         self.go.set()
 
-    def scores(self, encodings: Sequence[Encoding], features: Floats) -> Floats:
+    def scores(
+        self, encodings: Sequence[Encoding], features: Floats, *, alone: bool = False
+    ) -> Floats:
         """Return each row's first token and its feature; fail on a poisoned row."""
         self.go.wait()
         if self.seconds:
             time.sleep(self.seconds)
         firsts = [int(encoding.ids[0]) for encoding in encodings]
+        self.alone.append(alone)
         self.passes += 1
         if POISON in firsts:
             raise RuntimeError("no forward pass")
@@ -130,6 +135,23 @@ def test_nothing_waits_while_a_thread_is_free() -> None:
     alone, *halves = asyncio.run(trial())
     assert alone == [1]
     assert sorted(halves) == [[2], [3]]
+
+
+def test_a_pass_is_told_whether_it_is_alone() -> None:
+    """It may take all cores when nothing else waits or runs, and only then."""
+
+    async def trial() -> tuple[list[bool], list[bool]]:
+        lone, busy = FirstTokens(), FirstTokens()
+        async with scheduling(threads=2) as at:
+            await at.scheduler.run(work(lone, [1]), deadline=seconds_from_now(LONG))
+            await at.scheduler.run(work(lone, [2]), deadline=seconds_from_now(LONG))
+            await at.scheduler.run(work(busy, [3, 4]), deadline=seconds_from_now(LONG))
+        return lone.alone, busy.alone
+
+    lone, busy = asyncio.run(trial())
+    assert lone == [True, True]
+    # When the first of two began, the other one waited.
+    assert False in busy
 
 
 Requests = list[tuple[int, float]]

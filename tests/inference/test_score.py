@@ -27,7 +27,7 @@ from inference_pipeline.settings import InferenceSettings
 from inference_pipeline.versions.registry import ModelVersion
 from shared.errors import FtiError, InputError, StateError
 from tests.inference.registry_files import MODEL, Publisher
-from tests.inference.test_process import command, run_to_end
+from tests.inference.server_process import command, run_to_end
 from tests.inference.tiny_model import LABELS, TinyModel
 
 if TYPE_CHECKING:

@@ -37,14 +37,15 @@ from inference_pipeline.scoring.mention_tail import (
 from inference_pipeline.scoring.stream import StreamScorer
 from inference_pipeline.versions.registry import ModelVersion
 from inference_pipeline.versions.versions import NoVersionError
-from shared.feature_store import offline_folder, read_feature_service
+from shared.feature_store import read_feature_service
 from shared.features import MENTION_TEXT
+from shared.places import offline_folder
 from shared.predictions import MENTION_PREDICTION
 from shared.text import normalise
 from tests.inference.conftest import eventually
 from tests.inference.registry_files import MODEL, Publisher
+from tests.inference.server_process import command
 from tests.inference.task_store import land, open_task_store, texts, written
-from tests.inference.test_process import command
 from tests.inference.tiny_model import TinyModel
 
 if TYPE_CHECKING:

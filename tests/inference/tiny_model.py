@@ -63,6 +63,8 @@ class TinyModel:
     golden_error: float = 0.0
     """Added to the golden logits of the manifest."""
     int8: Int8 | None = None
+    spare_words: int = 0
+    """Rows of the embedding for words that no text has: they make the version large."""
 
     def logits(self, words: Sequence[str], features: Sequence[float]) -> Floats:
         """Return by plain arithmetic what the ONNX file must answer."""
@@ -104,7 +106,7 @@ class TinyModel:
         variants = {}
         for name, made_as in made.items():
             file = folder / ("model.onnx" if name == "fp32" else f"model.{name}.onnx")
-            onnx.save(_graph(features, self.bias + made_as.error), file)
+            onnx.save(_graph(features, self.bias + made_as.error, self.spare_words), file)
             variants[name] = Variant(
                 file=file.name,
                 sha256=sha256_of(file),
@@ -114,12 +116,12 @@ class TinyModel:
         return variants
 
 
-def _graph(features: int, bias: float) -> onnx.ModelProto:
+def _graph(features: int, bias: float, spare_words: int) -> onnx.ModelProto:
     """Return: sum of the words' rows where the mask is 1, plus weighted known features."""
     weights = np.zeros((features, len(LABELS)), np.float32)
     weights[:, LABELS.index("positive")] = FEATURE_WEIGHT
     constants: dict[str, npt.NDArray[Any]] = {
-        "embedding": EMBEDDING,
+        "embedding": np.concatenate([EMBEDDING, np.zeros((spare_words, len(LABELS)), np.float32)]),
         "weights": weights,
         "bias": np.array([bias, 0, 0], np.float32),
         "zero": np.array(0, np.float32),

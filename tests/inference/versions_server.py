@@ -8,7 +8,6 @@ from pathlib import Path
 
 from inference_pipeline.features.reader import InMemoryFeatureReader
 from inference_pipeline.metrics import Metrics
-from inference_pipeline.versions.followed import Surroundings
 from inference_pipeline.versions.local_versions import LocalVersions
 from inference_pipeline.versions.registry import (
     InMemoryRegistry,
@@ -16,6 +15,7 @@ from inference_pipeline.versions.registry import (
     NamedVersion,
     RegistryUnreachableError,
 )
+from inference_pipeline.versions.surroundings import Surroundings
 from inference_pipeline.versions.variants import ParityBounds
 from inference_pipeline.versions.versions import Versions
 from tests.inference.registry_files import MODEL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inference_pipeline.api.errors import RequestError
+from inference_pipeline.http.refusal import RequestError
 from shared.errors import InputError
 
 

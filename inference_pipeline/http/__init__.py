@@ -1,0 +1,1 @@
+"""What both HTTP faces share: the way of a request from the socket to its route."""

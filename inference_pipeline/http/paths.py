@@ -1,0 +1,27 @@
+"""What a path asks for, told before anything is routed."""
+
+from __future__ import annotations
+
+_PREDICT = "/v1/predict"
+_PROTOCOL = "/v2"
+_INFER = "/infer"
+
+
+def speaks_protocol(path: str) -> bool:
+    """Tell whether a path belongs to the Open Inference Protocol, whose errors have other fields.
+
+    >>> speaks_protocol("/v2"), speaks_protocol("/v2/models/a"), speaks_protocol("/v2x")
+    (True, True, False)
+    """
+    return path == _PROTOCOL or path.startswith(f"{_PROTOCOL}/")
+
+
+def is_prediction(path: str) -> bool:
+    """Tell whether a path asks for predictions.
+
+    >>> is_prediction("/v1/predict"), is_prediction("/v2/models/a/infer")
+    (True, True)
+    >>> is_prediction("/v2/models/a/ready")
+    False
+    """
+    return path == _PREDICT or (path.endswith(_INFER) and speaks_protocol(path))

@@ -1,0 +1,55 @@
+"""The ONNX sessions of one model file: for passes side by side, and for a pass that is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from shared.errors import ContractError
+
+Inputs = Mapping[str, Any]
+
+
+class Sessions:
+    """Runs a model file. Safe to call from several threads at a time.
+
+    Throughput comes from passes side by side, each on the one thread that calls it. A pass that is
+    alone would leave the other cores idle: it has a session on all of them, which takes the memory
+    of the model once more.
+    """
+
+    def __init__(self, onnx_file: Path, *, cores: int) -> None:
+        """Open the file.
+
+        Args:
+            onnx_file: the model.
+            cores: what a pass may use that is alone.
+
+        Raises:
+            ContractError: onnxruntime refuses the file.
+        """
+        self.narrow = _open(onnx_file, threads=1)
+        self._wide = self.narrow if cores == 1 else _open(onnx_file, threads=cores)
+
+    def run(self, output: str, inputs: Inputs, *, alone: bool) -> Any:
+        """Return one output of a pass."""
+        session = self._wide if alone else self.narrow
+        return session.run([output], inputs)[0]
+
+
+def _open(onnx_file: Path, *, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(
+            str(onnx_file), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors share no base class but Exception
+        raise ContractError(
+            str(onnx_file), expected="an ONNX model", found="a file that onnxruntime refuses"
+        ) from error

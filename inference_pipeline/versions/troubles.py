@@ -1,0 +1,45 @@
+"""What keeps a model from being followed, in words for people."""
+
+from __future__ import annotations
+
+from inference_pipeline.versions.registry import RegistryUnreachableError
+from shared.errors import FtiError, StateError
+from shared.manifest import CHAMPION
+
+
+def not_looked_yet(name: str) -> StateError:
+    """Return what is so until the first look has ended."""
+    return StateError(f"model {name}", expected="a first look at the registry", found="none so far")
+
+
+def stale_registry(name: str, error: Exception) -> StateError:
+    """Return what is so while the registry does not answer."""
+    found = error.found if isinstance(error, FtiError) else type(error).__name__
+    return StateError(
+        f"model {name}, stale registry",
+        expected="an answer of the model registry",
+        found=found,
+        remedy="Versions stay as they were last known; it is asked again. The log tells more.",
+    )
+
+
+def incomplete_look(name: str, error: Exception) -> FtiError:
+    """Return what is so when a look at the registry and the feature store broke off."""
+    if isinstance(error, RegistryUnreachableError):
+        return error
+    return StateError(
+        f"model {name}",
+        expected="a complete look at the model registry and the feature store",
+        found=type(error).__name__,
+        remedy="It is tried again; the log tells more.",
+    )
+
+
+def nothing_registered(name: str) -> StateError:
+    """Return what is so without a champion in the registry."""
+    return StateError(
+        f"model {name}",
+        expected=f"a registered version with the alias {CHAMPION}",
+        found="none",
+        remedy="Run `python -m training_pipeline train`; it is picked up when it is there.",
+    )
