@@ -72,3 +72,8 @@ class Answer:
     variant: str
     """Which of the version's ONNX files answered, such as ``int8``."""
     predictions: list[Prediction | RowError]
+
+    @property
+    def labels(self) -> list[str | None]:
+        """What was predicted, None where nothing was."""
+        return [row.label if isinstance(row, Prediction) else None for row in self.predictions]
