@@ -13,6 +13,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from demo.environment import demo_environment
 from demo.home import refresh_home
 from demo.loop import Loop
 from demo.proof import show_proofs
@@ -22,6 +23,7 @@ from deploy.embedded.home import hold_home
 from deploy.embedded.processes import Processes
 from deploy.embedded.services import embedded_services
 from shared.errors import FtiError
+from shared.places import Places
 from shared.settings import Settings, load_settings
 from shared.task import load_task
 
@@ -44,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, console: Console, environment: dict[str, str]) -> None:
     begin = time.monotonic()
+    environment = demo_environment(environment)
     settings = load_settings(Settings, environment)
     task_file = options.task or settings.task
     task = load_task(task_file)
     environment |= {"FTI_HOME": str(settings.home), "FTI_TASK": str(task_file)}
-    environment.pop("FTI_INFERENCE_MODEL", None)
     services = embedded_services(environment)
     with hold_home(settings.home) as home:
         refresh_home(home)
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace, console: Console, environment: dict[str, s
                 task=task,
                 task_file=task_file,
                 home=home,
-                places=settings.places,
+                places=Places.embedded(home),
                 environment=environment,
                 services=services,
                 processes=processes,

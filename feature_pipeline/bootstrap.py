@@ -49,7 +49,7 @@ class FeaturePipeline:
         places = self.settings.places
         store = open_feature_store(places)
         tables = OfflineTables(places.offline_store)
-        with registry_errors(places):
+        with registry_errors(store):
             apply_task(self.task, store, tables, anew=anew)
         return tables, OnlineViews(store)
 

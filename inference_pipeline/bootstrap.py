@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ from inference_pipeline.http.access import SCOPES
 from inference_pipeline.metrics import Metrics
 from inference_pipeline.oip.routes import oip_routes
 from inference_pipeline.oip.target import Limits
-from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogLimits, LogMetrics
+from inference_pipeline.prediction_log.limits import LogLimits
+from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogMetrics
 from inference_pipeline.prediction_log.table import DeltaPredictionTable, PredictionTable
 from inference_pipeline.settings import InferenceSettings
 from inference_pipeline.versions.local_versions import LocalVersions
@@ -82,18 +83,16 @@ def assemble(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        core.versions.start()
-        if log is not None:
-            await asyncio.to_thread(log.start)
-        try:
-            yield
-        finally:
-            # The server has drained: nothing asks the engine any more.
-            await core.close()
-            if log is not None:
-                await asyncio.to_thread(log.close)
+        # Left in reverse order, whatever fails: first what predicts, last what tells of it.
+        async with AsyncExitStack() as opened:
             if traces is not None:
-                await asyncio.to_thread(traces.close)
+                opened.push_async_callback(asyncio.to_thread, traces.close)
+            if log is not None:
+                await asyncio.to_thread(log.start)
+                opened.push_async_callback(asyncio.to_thread, log.close)
+            opened.push_async_callback(core.close)
+            core.versions.start()
+            yield
 
     limits = Limits(rows=settings.inference_max_batch, body_bytes=settings.inference_max_body_bytes)
     return create_app(
@@ -180,7 +179,7 @@ def build_core(
 
     def warm_up(service: FeatureService) -> None:
         join.warm_up(service)
-        # By now the clients of all stores are imported and connected.
+        # What stays is there by now, for the most part: the stores' clients and the first model.
         spare_what_stays()
 
     versions = Versions(
@@ -195,7 +194,7 @@ def build_core(
                 max_logit_difference=settings.inference_max_logit_difference,
             ),
             metrics=metrics.versions,
-            cores=settings.lone_pass_cores,
+            lone_pass_threads=settings.lone_pass_threads,
         ),
         poll=timedelta(seconds=settings.inference_poll_seconds),
     )

@@ -16,7 +16,8 @@ from shared.logs import configure_logs
 from shared.settings import load_settings
 from shared.task import load_task
 
-_DRAIN_SECONDS = 30
+_DRAIN_SECONDS = 10
+"""For answers, which take two seconds by default, and for bodies that never come whole."""
 _NOT_STARTED = 3
 """The exit status of a server that could not start, such as on a taken port."""
 

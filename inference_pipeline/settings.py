@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from inference_pipeline.cores import available_cores
-from shared.settings import Settings
+from inference_pipeline.prediction_log.limits import DEFAULT_LIMITS
+from shared.settings import PREFIX, NeverShown, Settings
 
 _MODELS = r"^([a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*)?$"
 _COLLECTOR = r"^(https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?)?$"
@@ -25,17 +26,21 @@ class InferenceSettings(Settings):
     """Without tokens, anybody may ask from other machines too: something in front guards it."""
     inference_prediction_log: Literal["full", "hashed", "off"] = "full"
     """``hashed``: without texts, but with their fingerprints, by which near-copies are known."""
-    inference_log_buffer_rows: Annotated[int, Field(ge=1)] = 10_000
+    inference_log_buffer_rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.buffer_rows
     """Predictions that wait in memory for the spool."""
-    inference_log_spool_rows: Annotated[int, Field(ge=1)] = 100_000
+    inference_log_spool_rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.spool_rows
     """Predictions that wait on the disk for the feature store."""
-    inference_log_spool_seconds: Annotated[float, Field(gt=0)] = 1.0
+    inference_log_spool_seconds: Annotated[float, Field(gt=0)] = (
+        DEFAULT_LIMITS.spool_interval.total_seconds()
+    )
     """Between two writes to the spool: what a crash loses at most."""
-    inference_log_commit_seconds: Annotated[float, Field(gt=0)] = 15.0
+    inference_log_commit_seconds: Annotated[float, Field(gt=0)] = (
+        DEFAULT_LIMITS.commit_interval.total_seconds()
+    )
     """Between two commits to the feature store, each of which makes a file there."""
-    inference_log_commit_rows: Annotated[int, Field(ge=1)] = 20_000
+    inference_log_commit_rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.commit_rows
     """A commit comes early when so many predictions wait."""
-    inference_traces: Annotated[str, Field(pattern=_COLLECTOR)] = ""
+    inference_traces: Annotated[str, Field(pattern=_COLLECTOR), NeverShown] = ""
     """Where spans of requests go, by OTLP over HTTP; by default none are made."""
     inference_model: Annotated[str, Field(pattern=_MODELS)] = ""
     """The registered models, separated by commas; by default the one of the task."""
@@ -63,12 +68,32 @@ class InferenceSettings(Settings):
     """Of a forward pass while nothing else runs; 0: as many as there are passes at a time. 1 saves
     memory: with more, each model is held twice."""
 
+    @field_validator("inference_log_commit_rows")
+    @classmethod
+    def _spooled(cls, rows: int, info: ValidationInfo) -> int:
+        """Return how many rows make a commit: as many as can wait, or it would not come early."""
+        return _at_most(rows, info, "inference_log_spool_rows")
+
+    @field_validator("inference_max_batch")
+    @classmethod
+    def _buffered(cls, rows: int, info: ValidationInfo) -> int:
+        """Return how many mentions a request may hold: an answer must fit into the log's buffer."""
+        return _at_most(rows, info, "inference_log_buffer_rows")
+
     @property
-    def lone_pass_cores(self) -> int:
-        """What a forward pass may use that is alone."""
+    def lone_pass_threads(self) -> int:
+        """Threads of a forward pass that is alone."""
         return self.inference_lone_pass_threads or self.inference_threads
 
     @property
     def inference_models(self) -> tuple[str, ...]:
         """The registered models; the first is the default."""
         return tuple(dict.fromkeys(self.inference_model.split(",")))
+
+
+def _at_most(rows: int, info: ValidationInfo, limit: str) -> int:
+    # Absent where the limit itself is refused.
+    most = info.data.get(limit)
+    if most is not None and rows > most:
+        raise ValueError(f"at most {PREFIX}{limit.upper()}, which is {most}")
+    return rows

@@ -34,21 +34,19 @@ class Traces:
             url: of the collector; without a path, the standard's path is asked.
         """
         endpoint = url if urlsplit(url).path.strip("/") else url.rstrip("/") + _PATH
-        self._exporter = OTLPSpanExporter(endpoint)
         given = OTELResourceDetector().detect().attributes
         self.provider = TracerProvider(
             resource=Resource.create({SERVICE_NAME: _NAME, **given}), shutdown_on_exit=False
         )
         self.provider.add_span_processor(_WithoutQuery())
-        self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
 
     def close(self) -> None:
         """Send what is left; a collector that is away holds the end up for some seconds only."""
-        impatient = threading.Timer(_STOP_SECONDS, self._exporter.shutdown)
-        impatient.daemon = True
-        impatient.start()
-        self.provider.shutdown()
-        impatient.cancel()
+        # A daemon: a collector that answers a byte at a time would hold it for half a minute.
+        last = threading.Thread(target=self.provider.shutdown, name="last-spans", daemon=True)
+        last.start()
+        last.join(_STOP_SECONDS)
 
 
 class _WithoutQuery(SpanProcessor):

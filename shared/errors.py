@@ -54,7 +54,7 @@ class InputError(FtiError):
 
 
 class StateError(FtiError):
-    """What is stored under FTI_HOME does not allow the step that was asked for."""
+    """What is stored, or where it is stored, does not allow the step that was asked for."""
 
 
 class ContractError(FtiError):

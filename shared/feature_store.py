@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from shared.errors import StateError
+from shared.errors import FtiError, StateError
 from shared.features import ServedFeature, service_hash
 from shared.places import Places, make_folder_of, sqlite_path
 from shared.redis_address import connection_string
+from shared.sql_address import shown_database
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
 PROJECT = "fti"
+
+
+class FeatureRegistryError(FtiError):
+    """The feature registry is damaged or away: nothing is known about what stands in it."""
 
 
 def open_feature_store(
@@ -57,21 +62,19 @@ def open_feature_store(
 
 
 @contextmanager
-def registry_errors(places: Places) -> Iterator[None]:
+def registry_errors(store: FeatureStore) -> Iterator[None]:
     """Tell of a feature registry that is damaged or away in words for people.
 
     Raises:
-        StateError: the block's own database error, without the address's password.
+        FeatureRegistryError: the block's own database error; names no server, user or password.
     """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.exc import DBAPIError
 
     try:
         yield
-    except DatabaseError as error:
-        registry = make_url(places.feature_registry).set(query={})
-        raise StateError(
-            f"feature registry {registry.render_as_string(hide_password=True)}",
+    except DBAPIError as error:
+        raise FeatureRegistryError(
+            f"feature registry in {shown_database(str(store.config.registry.path))}",
             expected="a sound database",
             found=str(error.orig),
             remedy="Start its server, or put a backup in its place.",
@@ -107,7 +110,13 @@ def read_feature_service(store: FeatureStore, name: str) -> FeatureService:
 
     Raises:
         StateError: the service is not there.
+        FeatureRegistryError: nobody can tell, since the registry is damaged or away.
     """
+    with registry_errors(store):
+        return _registered_service(store, name)
+
+
+def _registered_service(store: FeatureStore, name: str) -> FeatureService:
     from feast.errors import FeatureServiceNotFoundException
 
     store.refresh_registry()

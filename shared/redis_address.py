@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _DEFAULT_PORT = 6379
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
+"""Anything else, such as a comma, Feast would read as one of its options."""
 _TIMEOUT_SECONDS = 5
 """To connect, and to be answered: without it a read of a server that hangs never ends."""
 
@@ -64,7 +67,7 @@ def _parts(address: str) -> SplitResult:
         sound = (
             parts.scheme in {"redis", "rediss"}
             and parts.hostname is not None
-            and ":" not in parts.hostname
+            and _HOST.fullmatch(parts.hostname) is not None
             and (parts.port is None or parts.port > 0)
             and not parts.query
             and not parts.fragment

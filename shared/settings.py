@@ -7,22 +7,26 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from shared.errors import SettingsError
 from shared.places import Places
 from shared.redis_address import check_redis_address
+from shared.sql_address import check_sql_address
 from shared.validation import first_error
 
 PREFIX = "FTI_"
 _PATH = re.compile(r"[A-Za-z0-9._/-]+")
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._-]+)*/?")
-_SQL = re.compile(r"[a-z]+(\+[a-z0-9]+)?://\S+")
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?")
 SERVICE_PREFIXES = ("FTI_FEATURES_", "FTI_TRAINING_", "FTI_INFERENCE_")
 """Variables of one service; the others leave them alone."""
+
+
+class NeverShown:
+    """Marks a setting of which an error shows nothing: a mistyped address may hold a password."""
 
 
 class Settings(BaseModel):
@@ -34,13 +38,14 @@ class Settings(BaseModel):
 
     home: Path = Path(".fti")
     """The folder that holds all state of the embedded mode, and always what is a service's own."""
-    online_store: SecretStr = SecretStr("")
+    online_store: Annotated[SecretStr, NeverShown] = SecretStr("")
     """Of Feast: ``redis://`` or, with TLS, ``rediss://``; by default SQLite under the home."""
-    feature_registry: SecretStr = SecretStr("")
-    """Of Feast: an SQL database as SQLAlchemy takes it; by default SQLite under the home."""
-    offline_store: str = ""
+    feature_registry: Annotated[SecretStr, NeverShown] = SecretStr("")
+    """Of Feast: an SQL database as SQLAlchemy takes it; by default SQLite under the home. Another
+    driver must be installed: ``pip install "psycopg[binary]"`` for ``postgresql+psycopg://``."""
+    offline_store: Annotated[str, NeverShown] = ""
     """Of Feast: a folder or ``s3://bucket/…``; by default a folder under the home."""
-    mlflow_uri: str = ""
+    mlflow_uri: Annotated[str, NeverShown] = ""
     """Of an MLflow server; by default MLflow runs inside, on SQLite under the home."""
     task: Path = Path("tasks/brand_mentions.toml")
     log_format: Literal["auto", "json", "human"] = "auto"
@@ -71,8 +76,8 @@ class Settings(BaseModel):
     @field_validator("feature_registry")
     @classmethod
     def _database(cls, address: SecretStr) -> SecretStr:
-        if address.get_secret_value() and not _SQL.fullmatch(address.get_secret_value()):
-            raise ValueError("an address such as postgresql+psycopg://user:password@host/database")
+        if address.get_secret_value():
+            check_sql_address(address.get_secret_value())
         return address
 
     @field_validator("offline_store")
@@ -81,9 +86,10 @@ class Settings(BaseModel):
         """Return the address, that of a folder as an absolute path."""
         if not address or _BUCKET.fullmatch(address):
             return address.rstrip("/")
-        if not _PATH.fullmatch(address):
+        path = str(Path(address).absolute())
+        if not _PATH.fullmatch(path):
             raise ValueError("a folder or s3://bucket/path, of letters, digits, '.', '_' and '-'")
-        return str(Path(address).absolute())
+        return path
 
     @field_validator("mlflow_uri")
     @classmethod
@@ -107,9 +113,6 @@ class Settings(BaseModel):
             mlflow_artifacts=None if self.mlflow_uri else embedded.mlflow_artifacts,
         )
 
-
-_MAY_HOLD_A_PASSWORD = ("online_store", "feature_registry", "mlflow_uri", "inference_traces")
-"""Settings of which an error shows nothing: a mistyped address may hold one, too."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -149,7 +152,7 @@ def load_settings(kind: type[S], environment: Mapping[str, str] | None = None) -
         return kind.model_validate(values)
     except ValidationError as error:
         field, expected, found = first_error(error)
-        hidden = field in _MAY_HOLD_A_PASSWORD
+        hidden = NeverShown in kind.model_fields[field].metadata
         raise SettingsError(
             f"environment variable {PREFIX}{field.upper()}",
             expected=expected,

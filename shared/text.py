@@ -9,6 +9,7 @@ import unicodedata
 
 MAX_TEXT_CHARS = 10_000
 
+_LONG_REFERENCE = re.compile(r"&#([0-9]{8,})")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 _RETWEET = re.compile(r"^(?:rt|mt|via)\s+@\w+:?\s*", re.IGNORECASE)
@@ -28,11 +29,17 @@ def normalise(text: str) -> str:
     >>> normalise("Not  good &amp; late\n http://t.co/x1 ")
     'Not good & late http'
     """
-    spaced = _SPACE.sub(" ", html.unescape(text))
+    # Python refuses to read numbers of thousands of digits; no character has more than seven.
+    readable = _LONG_REFERENCE.sub(_without_zeros, text)
+    spaced = _SPACE.sub(" ", html.unescape(readable))
     # Nearly every text: a look at each character would take ten times as long as all the rest.
     printable = spaced if spaced.isprintable() else _without_control_characters(spaced)
     composed = unicodedata.normalize("NFC", printable)
     return _SPACE.sub(" ", _URL.sub("http", composed)).strip()
+
+
+def _without_zeros(reference: re.Match[str]) -> str:
+    return f"&#{reference[1].lstrip('0')[:8] or '0'}"
 
 
 def _without_control_characters(text: str) -> str:

@@ -71,7 +71,7 @@ def read_tokens(path: Path, *, scopes: Collection[str], setting: str) -> TokenBo
             and never repeats what could be a token.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"environment variable {setting}",

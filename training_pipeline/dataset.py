@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from shared.errors import StateError
-from shared.feature_store import FeatureService, read_feature_service
+from shared.feature_store import FeatureService, read_feature_service, registry_errors
 from shared.features import (
     JUST_BEFORE,
     KNOWN_AT,
@@ -72,6 +72,7 @@ class FeastDataset:
         Raises:
             StateError: the store lacks a view or the feature service, no mention is labelled, a
                 label is not among the task's, or one of the task's labels never occurs.
+            FeatureRegistryError: the feature registry is damaged or away.
         """
         service = read_feature_service(self._store, feature_service_name(task.name))
         labelled, versions = self._labelled_mentions()
@@ -110,7 +111,8 @@ class FeastDataset:
         from feast.errors import FeatureViewNotFoundException
 
         try:
-            source = self._store.get_feature_view(view).batch_source
+            with registry_errors(self._store):
+                source = self._store.get_feature_view(view).batch_source
         except FeatureViewNotFoundException:
             source = None
         if source is None:
@@ -143,10 +145,12 @@ class FeastDataset:
         asked = labelled.select(
             "mention_id", "subject_id", "source_id", labelled[KNOWN_AT] - JUST_BEFORE
         )
+        with registry_errors(self._store):
+            registered = self._store.get_feature_service(service.name)
         with _reading("historical features"):
             job = self._store.get_historical_features(
                 entity_df=asked.to_pandas(),
-                features=self._store.get_feature_service(service.name),
+                features=registered,
                 full_feature_names=True,
             )
             found = cast("PolarsJob", job)

@@ -16,6 +16,7 @@ from benchmarks.serving.recipe import Recipe, recipe_options
 from benchmarks.serving.result import Result
 from benchmarks.serving.summary import ratios, table
 from benchmarks.serving.texts import KINDS
+from shared.settings import PREFIX
 
 LIBRARIES = ("onnxruntime", "tokenizers", "numpy", "fastapi", "uvicorn", "pydantic", "feast")
 RESULTS = Path(__file__).parents[1] / "results" / "serving.json"
@@ -24,7 +25,8 @@ closed: each connection asks again as soon as it has its answer. open: questions
 law at a share of the ceiling; latency counts from when a question was due, so that a server which
 stalls cannot hide the questions that waited. bare: tokenisation and onnxruntime in loops without
 a server, measured just before and after each contender over the same texts in the same order;
-"of ceiling" is over the best of the three, the mean of the two moments. The ratio includes HTTP
+"of ceiling" is over the best of the three, the mean of the two moments; "of peer" is that over the
+best peer's under the same load. The ratio includes HTTP
 and the load generator, which shares the cores with the server, while the bare loops have them for
 themselves: `generator` is its share of all cores. wrong: another label than the bare model's for
 the same text alone. degraded: without features. server cores: CPU time of all processes of the
@@ -45,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         contenders=options.contenders,
         seconds=options.seconds,
         open_share=options.open_share,
+        settings=dict(options.settings),
     )
     return run_command(
         "bench-serving",
@@ -68,6 +71,13 @@ def _publish(plan: Plan, results: list[Result], output: Path) -> int:
     return conclude([where, table(results), NOTES], broken, ratio_line(values))
 
 
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name.startswith(PREFIX) and equals):
+        raise argparse.ArgumentTypeError(f"expected {PREFIX}NAME=VALUE, found {text!r}")
+    return name, value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving",
@@ -86,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument(
         "--open-share", type=float, default=0.6, help="arrivals of open loops, of the ceiling"
+    )
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        type=_setting,
+        default=[],
+        metavar="NAME=VALUE",
+        help="of this server, where not its defaults",
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="results as JSON")
     return parser

@@ -123,9 +123,15 @@ def run_load(spec: LoadSpec) -> Load:
         uvloop.run(generator.closed(spec.seconds))
     else:
         uvloop.run(generator.open(spec.seconds, spec.rate))
-    elapsed = time.perf_counter() - begin
+    elapsed = _elapsed(generator.outcomes, whole=time.perf_counter() - begin)
     cpu = (_cpu_seconds() - before) / elapsed
     return _judge(spec, questions, generator.outcomes, elapsed, cpu)
+
+
+def _elapsed(outcomes: list[_Outcome], *, whole: float) -> float:
+    """Return seconds to the last answer: the wait for those that never came is no work."""
+    ends = [one.end for one in outcomes if one.status]
+    return max(ends) - min(one.due for one in outcomes) if ends else whole
 
 
 def _judge(
@@ -150,6 +156,7 @@ def _judge(
         failed=len(outcomes) - len(answered) - refused,
         wrong=wrong,
         degraded=degraded,
+        elapsed_seconds=elapsed,
         per_second=len(answered) / elapsed,
         p50_ms=p50,
         p95_ms=p95,

@@ -53,15 +53,17 @@ class Load:
     """Answered with another label than the bare model's, or with none."""
     degraded: int
     """Answered without features."""
+    elapsed_seconds: float
+    """From the first question to the last answer, of any status; all the time if there is none."""
     per_second: float
-    """Answered, over the time from the first question to the last answer."""
+    """Answered, over the elapsed time."""
     p50_ms: float
     p95_ms: float
     p99_ms: float
     """From when a question was due to its answer, waiting for a connection included; of answered
     ones, and of those that never were, with the time that they had waited by then."""
     generator_cpu: float
-    """Cores that the generator took."""
+    """Cores that the generator took, over the elapsed time."""
 
 
 def put_under(spec: LoadSpec, folder: Path) -> Load:

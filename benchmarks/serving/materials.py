@@ -23,6 +23,10 @@ class Materials:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        # Servers and generators run in folders of their own: a relative path would mislead them.
+        object.__setattr__(self, "folder", self.folder.resolve())
+
     @property
     def home(self) -> Path:
         """FTI_HOME: a filled online store, and a champion of each model."""

@@ -32,6 +32,9 @@ class Plan:
     """Arrivals of an open loop, as a share of the ceiling's throughput: of one loop for one
     connection, of all cores for more."""
 
+    settings: dict[str, str]
+    """Of this server, by variable, where not the defaults; the caller's own are not passed on."""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the plan as JSON values, without folders of this machine."""
         return {**asdict(self), "recipe": self.recipe.as_dict(), "materials": None}

@@ -89,7 +89,7 @@ def ensure_materials(materials: Materials, recipe: Recipe, folder: Path) -> None
         return
     _begin(materials)
     materials.unfinished.write_text(json.dumps(wanted))
-    arguments = (materials.folder.resolve(), *asdict(recipe).values())
+    arguments = (materials.folder, *asdict(recipe).values())
     run_fresh(
         "benchmarks.serving.recipe", [str(argument) for argument in arguments], folder, _LIMITS
     ).answer_of("materials")

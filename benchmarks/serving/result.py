@@ -25,7 +25,7 @@ class Point:
     rate: float | None
     load: Load
     server_cpu: float
-    """Cores that the server's processes took."""
+    """Cores that the server's processes took, from the warm-up to the last answer."""
 
     @property
     def unexpected(self) -> str | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.serving.contenders import Launch
+from shared.settings import PREFIX
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 120.0
@@ -89,7 +90,7 @@ def running(launch: Launch, port: int, folder: Path, path: str, body: bytes) -> 
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(_ROOT), **launch.environment},
+            env=_environment(launch),
             start_new_session=True,
         )
     server = Server(process, port)
@@ -131,6 +132,12 @@ def post(port: int, path: str, body: bytes) -> tuple[int, bytes] | None:
 def question_body(question: object, fields: Sequence[str]) -> bytes:
     """Return the fields of a question as JSON."""
     return json.dumps({name: getattr(question, name) for name in fields}).encode()
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    """Return the caller's environment without its settings, which may be of another system."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {**others, "PYTHONPATH": str(_ROOT), **launch.environment}
 
 
 def _kill(started: list[tuple[int, str]]) -> None:

@@ -74,6 +74,7 @@ class Trial:
     def _measure(self, contender: Contender, rates: dict[int, float]) -> tuple[int, list[Point]]:
         port = free_port()
         launch = contender.launch(self._materials, self._variant, port)
+        launch.environment.update(self._plan.settings)  # peers read none of them
         first = question_body(self._question, contender.fields)
         points = []
         with running(launch, port, self._folder, contender.path, first) as server:
@@ -113,7 +114,8 @@ class Trial:
         before = server.cpu_seconds()
         load = put_under(spec, self._folder)
         cpu = server.cpu_seconds() - before
-        return Point(connections, loop, rate, load, cpu / (spec.seconds + spec.warm_up_seconds))
+        busy = spec.warm_up_seconds + load.elapsed_seconds
+        return Point(connections, loop, rate, load, cpu / busy)
 
     def _bare(self) -> Bare:
         return measure_bare(

@@ -18,6 +18,11 @@ from benchmarks.serving.server import Server, free_port, question_body, running
 from benchmarks.serving.texts import KINDS
 from benchmarks.soak.disturbances import Outages, Repeatedly, Swaps
 from benchmarks.soak.slope import Slope, memory_slope
+from feature_pipeline.store.feature_repository import apply_task
+from feature_pipeline.store.offline_tables import OfflineTables
+from shared.feature_store import open_feature_store
+from shared.places import Places
+from shared.task import load_task
 
 _WARM_UP_SHARE = 0.2
 """Of the samples, that the slope leaves out: caches and pools fill at the beginning."""
@@ -77,7 +82,7 @@ def run_soak(plan: SoakPlan, folder: Path, report: Report) -> Soaked:
     report("making the models, the feature store and the registry")
     ensure_materials(materials, plan.recipe, folder)
     home = folder / "home"
-    shutil.copytree(materials.home, home)  # what the server writes stays out of the materials
+    _copy_home(materials, plan.recipe, home)
     swaps = Swaps(home, model_name("joined", plan.variant))
     outages = Outages(home, plan.outage_seconds)
     contender = CONTENDERS["joined"]
@@ -116,6 +121,19 @@ def run_soak(plan: SoakPlan, folder: Path, report: Report) -> Soaked:
         start_bytes=resident[0],
         end_bytes=resident[-1],
         slope=memory_slope(moments, resident, blocks=_BLOCKS),
+    )
+
+
+def _copy_home(materials: Materials, recipe: Recipe, home: Path) -> None:
+    """Copy the state, so that what the server writes stays out of the materials.
+
+    The feature registry holds whole paths: applied again, it names the copy's tables, to which the
+    prediction log is appended. Model files are read from the materials, and only read.
+    """
+    shutil.copytree(materials.home, home)
+    places = Places.embedded(home)
+    apply_task(
+        load_task(recipe.task), open_feature_store(places), OfflineTables(places.offline_store)
     )
 
 

@@ -14,6 +14,7 @@ from inference_pipeline.http.body_limit import BodyLimit
 from inference_pipeline.http.door import Door
 from inference_pipeline.http.guarded_app import GuardedApp
 from inference_pipeline.http.measuring import Measuring
+from inference_pipeline.http.path_check import PathCheck
 from inference_pipeline.http.refusal import refuse
 from inference_pipeline.http.tracing import UNTRACED, Tracing
 from inference_pipeline.metrics import Metrics
@@ -66,7 +67,7 @@ def create_app(
     # Outside of those: what is turned away costs nothing more, and has its own counter.
     app.add_middleware(Door, check_capacity=check_capacity, metrics=metrics.engine)
     if tokens is not None:
-        # Before all else: strangers learn nothing, not even that the server is busy.
+        # Before all that tells: strangers learn nothing, not even that the server is busy.
         app.add_middleware(
             BearerTokens,
             tokens=tokens,
@@ -74,6 +75,8 @@ def create_app(
             refuse=refuse,
             count=lambda reason: metrics.unauthorized.labels(reason).inc(),
         )
+    # Outermost: the layers within judge a path as the routes do.
+    app.add_middleware(PathCheck)
     add_error_handlers(app)
     for router in routers:
         app.include_router(router)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -16,21 +16,20 @@ from inference_pipeline.engine.answer import Ask, Question
 from inference_pipeline.http.refusal import RequestError
 from inference_pipeline.http.tracing import timeline_of
 from shared.errors import InputError
+from shared.validation import shown
 
 _MAX_ID_CHARS = 200
 _JSON = "application/json"
 _JSON_SUFFIXED = re.compile(r"application/\S+\+json")
 _BODY: TypeAdapter[MentionToPredict | MentionsToPredict] = TypeAdapter(PredictRequest)
 
-M = TypeVar("M", bound=BaseModel)
-
 Name = Annotated[str, Field(min_length=1, max_length=_MAX_ID_CHARS)]
 
 
 class PredictQuery(BaseModel):
-    """Who shall answer, and how fast."""
+    """Who shall answer, and how fast. Unknown parameters are refused, as unknown fields are."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Name | None = None
     version: Name | None = None
@@ -84,9 +83,9 @@ def read_ask(request: Request) -> Ask:
     """
     query, headers = _NO_QUERY, _NO_HEADERS
     if request.scope["query_string"]:
-        query = _read(PredictQuery, request.query_params)
+        query = _read_query(request.query_params)
     if "x-request-id" in request.headers:
-        headers = _read(PredictHeaders, request.headers)
+        headers = _read_headers(request.headers)
     seconds = query.timeout_seconds
     return Ask(
         model=query.model,
@@ -98,9 +97,23 @@ def read_ask(request: Request) -> Ask:
     )
 
 
-def _read(kind: type[M], given: Mapping[str, str]) -> M:
+def _read_query(given: Mapping[str, str]) -> PredictQuery:
     try:
-        return kind.model_validate(dict(given))
+        return PredictQuery.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] != "extra_forbidden":
+            raise _first_of(error) from None
+        raise InputError(
+            "query",
+            expected=f"no parameter but {', '.join(PredictQuery.model_fields)}",
+            found=shown(first["loc"][0]),
+        ) from None
+
+
+def _read_headers(given: Mapping[str, str]) -> PredictHeaders:
+    try:
+        return PredictHeaders.model_validate(dict(given))
     except ValidationError as error:
         raise _first_of(error) from None
 

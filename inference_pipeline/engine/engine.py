@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import ParamSpec, Protocol, TypeVar
 
 from inference_pipeline.engine.admission import Admission, DeadlineExceededError, OverloadedError
-from inference_pipeline.engine.answer import Answer, Ask, Prediction, Question, RowError
+from inference_pipeline.engine.answer import Answer, Ask, Question
 from inference_pipeline.engine.assembly import assembled
 from inference_pipeline.engine.mentions import Mentions, prepare, read_texts
 from inference_pipeline.engine.metrics import EngineMetrics
@@ -24,8 +24,6 @@ from inference_pipeline.engine.waiting import Work
 from inference_pipeline.features.join import FeatureJoin, Joined, utc_now, without_features
 from inference_pipeline.versions.served import ServedVersion
 from shared.text import fingerprint
-
-__all__ = ["Answer", "Ask", "Engine", "Prediction", "Question", "RowError"]
 
 
 class Lender(Protocol):
@@ -155,7 +153,8 @@ class Engine:
 
     async def _resolved(self, questions: Sequence[Question], ask: Ask) -> tuple[list[str], Answer]:
         """Return the texts as models read them, and the answer. How it ends is counted."""
-        allowed = min(ask.timeout or self._timeout, self._timeout).total_seconds()
+        wanted = self._timeout if ask.timeout is None else ask.timeout
+        allowed = min(wanted, self._timeout).total_seconds()
         deadline = time.monotonic() + allowed
         try:
             chars = sum(len(question.text) for question in questions)

@@ -112,9 +112,9 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         rows = len(work.encodings)
         now = time.monotonic()
-        request = Request(work, deadline, now, [None] * rows, rows, loop.create_future())
+        request = Request(work, only_idle, deadline, now, [None] * rows, rows, loop.create_future())
         with self._changed:
-            self._waiting.enter(request, only_idle=only_idle)
+            self._waiting.enter(request)
             self._changed.notify(rows)
         timer = loop.call_later(deadline - now, _expire, request, deadline - now)
         try:
@@ -162,7 +162,8 @@ class Scheduler:
                 while not self._closing:
                     rows = self._waiting.next_batch(free=self._free, running=self._running)
                     if rows:
-                        alone = self.idle
+                        # In idle time a core is left for who comes next.
+                        alone = self.idle and not rows[0].request.only_idle
                         self._running += 1
                         return _Taken(rows, alone, free_until)
                     self._changed.wait()

@@ -55,6 +55,8 @@ class Request:
     """A request on the event loop."""
 
     work: Work
+    only_idle: bool
+    """Runs only while nothing else waits or runs."""
     deadline: float
     entered: float
     results: list[Scores | FtiError | None]
@@ -98,9 +100,9 @@ class WaitingRows:
         """How many rows wait for idle time."""
         return len(self._for_idle_time)
 
-    def enter(self, request: Request, *, only_idle: bool) -> None:
+    def enter(self, request: Request) -> None:
         """Let all rows of a request wait."""
-        queue = self._for_idle_time if only_idle else self._urgent
+        queue = self._for_idle_time if request.only_idle else self._urgent
         for index, encoding in enumerate(request.work.encodings):
             self._arrivals += 1
             tokens = max(1, len(encoding))
@@ -119,18 +121,22 @@ class WaitingRows:
             free: threads that have nothing to run, one or more.
             running: batches that run. Rows for idle time wait for their end.
         """
+        for each in (self._urgent, self._for_idle_time):
+            _drop_expired(each)
         queue = self._urgent
         if not queue and not running:
             queue = self._for_idle_time
-        now = time.monotonic()
-        # In order of deadline. Their timers tell those who wait.
-        expired = next((at for at, row in enumerate(queue) if row.deadline > now), len(queue))
-        del queue[:expired]
         chosen = next_batch(queue, token_budget=min(self._token_budget, _share(queue, free)))
         batch = [queue[position] for position in chosen]
         for position in reversed(chosen):
             del queue[position]
         return batch
+
+
+def _drop_expired(queue: list[Row]) -> None:
+    """Let rows wait no more whose time is up: their timers tell those who asked."""
+    now = time.monotonic()
+    del queue[: next((at for at, row in enumerate(queue) if row.deadline > now), len(queue))]
 
 
 def _share(queue: Sequence[Row], free: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import StateError
-from shared.feature_store import FeatureService, read_feature_service
+from shared.feature_store import FeatureService, read_feature_service, registry_errors
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
@@ -44,6 +44,7 @@ class FeatureReader(Protocol):
 
         Raises:
             StateError: there is none of that name.
+            Exception: whatever tells that the registry is away, but no StateError.
         """
 
     def read(self, service: FeatureService, entities: Sequence[Entity]) -> OnlineRows:
@@ -102,11 +103,12 @@ class FeastFeatureReader:
         return OnlineRows(values=values, known_at=known_at)
 
     def _resolve(self, name: str) -> dict[str, FeatureView]:
-        service = self._store.get_feature_service(name, allow_cache=True)
-        return {
-            projection.name_to_use(): self._store.get_feature_view(projection.name)
-            for projection in service.feature_view_projections
-        }
+        with registry_errors(self._store):
+            service = self._store.get_feature_service(name, allow_cache=True)
+            return {
+                projection.name_to_use(): self._store.get_feature_view(projection.name)
+                for projection in service.feature_view_projections
+            }
 
     def _latest(
         self, view: FeatureView, join_key: str, ids: list[str], features: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference_pipeline.http.paths import is_prediction
+from inference_pipeline.http.paths import PROBES, is_prediction
 from shared.bearer import ANY_SCOPE
 
 PREDICT = "predict"
@@ -10,20 +10,9 @@ MODELS = "models"
 METRICS = "metrics"
 SCOPES = (PREDICT, MODELS, METRICS)
 
-_OPEN = frozenset(
-    {
-        # Probes hold no token.
-        "/healthz",
-        "/readyz",
-        "/v2/health/live",
-        "/v2/health/ready",
-        # These tell what the software is, not what this server holds; browsers send no token.
-        "/docs",
-        "/docs/oauth2-redirect",
-        "/redoc",
-        "/openapi.json",
-    }
-)
+# These tell what the software is, not what this server holds; browsers send no token.
+_DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+_OPEN = PROBES | _DOCUMENTATION
 _CHANGES = "/v2/repository/models/"
 
 

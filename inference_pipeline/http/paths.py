@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+PROBES = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""What machines ask every few seconds, without a token."""
+
 _PREDICT = "/v1/predict"
 _PROTOCOL = "/v2"
 _INFER = "/infer"
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def speaks_protocol(path: str) -> bool:
@@ -25,3 +31,12 @@ def is_prediction(path: str) -> bool:
     False
     """
     return path == _PREDICT or (path.endswith(_INFER) and speaks_protocol(path))
+
+
+def has_control_character(path: str) -> bool:
+    r"""Tell whether a path holds a character that none of ours does, such as a line's end.
+
+    >>> has_control_character("/v1/predict"), has_control_character("/v1/predict\n")
+    (False, True)
+    """
+    return _CONTROL_CHARACTER.search(path) is not None

@@ -11,9 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from inference_pipeline.engine.timeline import Timeline
+from inference_pipeline.http.paths import PROBES
 from inference_pipeline.versions.served import ServedVersion
 
-UNTRACED = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+UNTRACED = PROBES | {"/metrics"}
 """What machines ask every few seconds."""
 
 _TIMELINE = "fti.timeline"
@@ -54,9 +55,10 @@ class Tracing:
             made.end(_nanoseconds(end + offset))
 
         asked, came = timeline.features_asked, timeline.features_came
-        if asked is not None:
-            span("features", asked, ended if came is None else came, degraded=timeline.degraded)
-        if came is not None:
+        if asked is not None and came is None:
+            span("features", asked, ended)
+        if asked is not None and came is not None:
+            span("features", asked, came, degraded=timeline.degraded)
             first = min((batch.started for batch in timeline.batches), default=ended)
             span("queue", came, first)
         names = {} if timeline.served is None else _names(timeline.served)

@@ -13,14 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from inference_pipeline.engine.answer import Answer, Question
+from inference_pipeline.prediction_log.limits import DEFAULT_LIMITS, LogLimits
 from inference_pipeline.prediction_log.rows import Answered, logged_rows
 from inference_pipeline.prediction_log.spool import Spool, open_spool
 from inference_pipeline.prediction_log.table import PredictionTable
@@ -59,22 +59,6 @@ class LogMetrics:
         )
 
 
-@dataclass(frozen=True)
-class LogLimits:
-    """How much waits where, and for how long."""
-
-    buffer_rows: int = 10_000
-    """Predictions in memory."""
-    spool_rows: int = 100_000
-    """Predictions on the disk."""
-    spool_interval: timedelta = timedelta(seconds=1)
-    """What a crash loses at most."""
-    commit_interval: timedelta = timedelta(seconds=15)
-    """Between two commits: each is a file in the store, so not one a request."""
-    commit_rows: int = 20_000
-    """A commit comes early when so many wait."""
-
-
 class BufferedPredictionLog:
     """Writes answers to a table of the feature store, in a thread of its own."""
 
@@ -84,7 +68,7 @@ class BufferedPredictionLog:
         *,
         spool: Path,
         metrics: LogMetrics,
-        limits: LogLimits = LogLimits(),
+        limits: LogLimits = DEFAULT_LIMITS,
         texts: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

@@ -144,7 +144,11 @@ class FollowedModel:
             return found
         folder = self._at.files.fetch(version)
         served = load_served(
-            version, folder, self._at.reader, self._at.bounds, cores=self._at.cores
+            version,
+            folder,
+            self._at.reader,
+            self._at.bounds,
+            lone_pass_threads=self._at.lone_pass_threads,
         )
         self._at.warm_up(served.service)
         return InService(served, Holder(served.model))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from inference_pipeline.features.join import utc_now
 from inference_pipeline.features.reader import FeatureReader
-from inference_pipeline.versions.model import LoadedModel, load_model
+from inference_pipeline.versions.loading import load_model
+from inference_pipeline.versions.model import LoadedModel
 from inference_pipeline.versions.registry import ModelVersion
 from inference_pipeline.versions.variants import ParityBounds
 from shared.errors import ContractError, StateError
@@ -54,7 +55,7 @@ def load_served(
     reader: FeatureReader,
     bounds: ParityBounds,
     *,
-    cores: int = 1,
+    lone_pass_threads: int = 1,
 ) -> ServedVersion:
     """Load a version and check that it can answer with the feature store as it is.
 
@@ -63,13 +64,13 @@ def load_served(
         folder: holds its files.
         reader: the feature store.
         bounds: how far a variant may be off.
-        cores: what a pass may use that is alone.
+        lone_pass_threads: of a forward pass while nothing else runs.
 
     Raises:
         ContractError: the version must not serve.
     """
     try:
-        model = load_model(folder, bounds, cores=cores)
+        model = load_model(folder, bounds, lone_pass_threads=lone_pass_threads)
     except ContractError as error:
         raise _named(error, version, folder) from error.__cause__
     model.refused_variants = tuple(

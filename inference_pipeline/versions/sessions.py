@@ -21,22 +21,34 @@ class Sessions:
     of the model once more.
     """
 
-    def __init__(self, onnx_file: Path, *, cores: int) -> None:
+    def __init__(self, onnx_file: Path, *, lone_pass_threads: int) -> None:
         """Open the file.
 
         Args:
             onnx_file: the model.
-            cores: what a pass may use that is alone.
+            lone_pass_threads: of a forward pass while nothing else runs.
 
         Raises:
             ContractError: onnxruntime refuses the file.
         """
-        self.narrow = _open(onnx_file, threads=1)
-        self._wide = self.narrow if cores == 1 else _open(onnx_file, threads=cores)
+        self._narrow = _open(onnx_file, threads=1)
+        self._wide = self._narrow
+        if lone_pass_threads > 1:
+            self._wide = _open(onnx_file, threads=lone_pass_threads)
+
+    @property
+    def inputs(self) -> dict[str, list[Any]]:
+        """The shapes of the inputs, by name; a dimension that is left open is a text."""
+        return {given.name: given.shape for given in self._narrow.get_inputs()}
+
+    @property
+    def outputs(self) -> dict[str, list[Any]]:
+        """The shapes of the outputs, by name."""
+        return {given.name: given.shape for given in self._narrow.get_outputs()}
 
     def run(self, output: str, inputs: Inputs, *, alone: bool) -> Any:
         """Return one output of a pass."""
-        session = self._wide if alone else self.narrow
+        session = self._wide if alone else self._narrow
         return session.run([output], inputs)[0]
 
 

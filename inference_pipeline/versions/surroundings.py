@@ -24,5 +24,5 @@ class Surroundings:
     """Called before a version serves, so that the first request does not pay for connecting."""
     bounds: ParityBounds
     metrics: VersionMetrics
-    cores: int = 1
-    """What a forward pass may use that is alone."""
+    lone_pass_threads: int
+    """Of a forward pass while nothing else runs."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def result(
             failed=100 - answered,
             wrong=0,
             degraded=0,
+            elapsed_seconds=1.0,
             per_second=per_second,
             p50_ms=12.0,
             p95_ms=p99,
@@ -82,13 +84,36 @@ def test_ratios_speak_of_the_worst_points() -> None:
     assert found["best_peer_p99"] == pytest.approx(45 / 30)
     assert found["join_cost"] == pytest.approx(0.1)
     assert found["added_p50_ms"] == pytest.approx(1.0)
-    assert ratios([result("fastapi", closed={32: 1.0}, p99=1.0)])["ceiling"] is None
+    assert found["best_peer_plain"] == pytest.approx(0.99 / 0.8)
+    assert found["peers"] == 2
+
+
+def test_ratios_do_not_leave_out_what_broke() -> None:
+    """A cell without a figure of this server makes the ratio unknown, not better."""
+    whole = [
+        result("joined", closed={1: 50.0, 32: 90.0}, p99=30.0),
+        result("fastapi", closed={1: 40.0, 32: 80.0}, p99=45.0),
+        result("litserve", closed={1: 40.0, 32: 80.0}, p99=45.0),
+    ]
+    other = [
+        replace(whole[0], kind="mixed", outcome="broke: it ended", points=[]),
+        replace(whole[1], kind="mixed"),
+        replace(whole[2], kind="mixed", outcome="broke: it ended", points=[]),
+    ]
+    assert ratios(whole)["ceiling"] == pytest.approx(0.9)
+    found = ratios([*whole, *other])
+    assert found.pop("peers") == 1
+    assert set(found.values()) == {None}
+    found = ratios([*whole, replace(whole[0], kind="mixed")])
+    assert found["peers"] == 0
+    assert found["best_peer"] is None
+    assert found["ceiling"] == pytest.approx(0.9)
 
 
 def options(materials: Materials, recipe: Recipe) -> list[str]:
     """Return the options of a run with materials that are there."""
     told = {
-        "--materials": materials.folder,
+        "--materials": os.path.relpath(materials.folder, ROOT),
         "--task": recipe.task,
         "--count": recipe.count,
         "--max-length": recipe.max_length,
@@ -122,7 +147,9 @@ def test_servers_are_compared_with_bare_loops(
         *("--variants", "fp32", "--contenders", "joined", "plain", "fastapi"),
         *("--output", str(output)),
         # On a machine that stalls, answers without features would be told as unexpected.
-        FTI_INFERENCE_FEATURE_TIMEOUT_SECONDS="60",
+        *("--settings", "FTI_INFERENCE_FEATURE_TIMEOUT_SECONDS=60"),
+        FTI_INFERENCE_MODEL="of_another_system",
+        FTI_MLFLOW_URI="http://127.0.0.1:9",
     )
     assert code == 0, said + "\n".join(lines)
     results = json.loads(output.read_bytes())
@@ -147,6 +174,7 @@ def test_soak_survives_swaps_and_outages(
 ) -> None:
     """Versions change and the online store goes away under load; no question fails for it."""
     output = tmp_path / "soak.json"
+    tables = sorted((materials.home / "offline").rglob("*"))
     code, lines, said = run(
         "benchmarks.soak",
         *options(materials, recipe),
@@ -159,4 +187,5 @@ def test_soak_survives_swaps_and_outages(
     assert result["swapped"] >= 2
     assert result["outages"] >= 1
     assert result["degraded"] > 0
+    assert sorted((materials.home / "offline").rglob("*")) == tables, "it wrote into the materials"
     assert lines[-1].startswith("SLOPE kib_per_minute=")

@@ -97,17 +97,26 @@ def test_each_store_can_be_a_server(tmp_path: Path) -> None:
         ("FTI_ONLINE_STORE", "redis://:hunter2@host/first"),
         ("FTI_ONLINE_STORE", "redis://:hunter2@"),
         ("FTI_ONLINE_STORE", "redis://:hunter2@[::1"),
+        ("FTI_ONLINE_STORE", "redis://host,password=hunter2"),
         ("FTI_FEATURE_REGISTRY", "user:hunter2@host"),
+        ("FTI_FEATURE_REGISTRY", "postgresql://fti:p@hunter2@host/feast"),
+        ("FTI_FEATURE_REGISTRY", "postgresql://fti:p@hunter2/x@host/feast"),
+        ("FTI_FEATURE_REGISTRY", "postgresql://fti:hunter2/feast"),
+        ("FTI_FEATURE_REGISTRY", "postgresql://fti@host:hunter2/feast"),
+        ("FTI_FEATURE_REGISTRY", "postgresql:///fti:hunter2@host"),
+        ("FTI_FEATURE_REGISTRY", "postgresql://fti:x@host/feast hunter2"),
         ("FTI_MLFLOW_URI", "http://user:hunter2@host"),
         ("FTI_MLFLOW_URI", "postgresql://user:hunter2@host/mlflow"),
+        ("FTI_OFFLINE_STORE", "s3://key:hunter2@bucket"),
         ("FTI_OFFLINE_STORE", "gs://bucket"),
         ("FTI_OFFLINE_STORE", "s3://bucket/with space"),
+        ("FTI_INFERENCE_TRACES", "http://user:hunter2@host"),
     ],
 )
 def test_address_of_no_use_is_refused_without_its_password(name: str, value: str) -> None:
     """The error names the variable and what was expected; no trace of it shows the password."""
     with pytest.raises(SettingsError, match=name) as raised:
-        load_settings(Settings, {name: value})
+        load_settings(InferenceSettings, {name: value})
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
 
@@ -122,3 +131,28 @@ def test_no_text_of_settings_or_places_shows_a_password() -> None:
     )
     for shown in (settings, settings.places):
         assert "hunter2" not in f"{shown} {shown!r}"
+
+
+def test_an_offline_folder_is_judged_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the home is: a plain name in a folder that Delta cannot read does not help."""
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match="FTI_OFFLINE_STORE"):
+        load_settings(Settings, {"FTI_HOME": str(tmp_path), "FTI_OFFLINE_STORE": "tables"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit"),
+    [
+        ("FTI_INFERENCE_LOG_COMMIT_ROWS", "101", "FTI_INFERENCE_LOG_SPOOL_ROWS"),
+        ("FTI_INFERENCE_MAX_BATCH", "101", "FTI_INFERENCE_LOG_BUFFER_ROWS"),
+    ],
+)
+def test_limits_of_the_prediction_log_agree(name: str, value: str, limit: str) -> None:
+    """A limit that another one makes impossible is refused, and both are named."""
+    with pytest.raises(SettingsError, match=f"{name}: expected at most {limit}, which is 100,"):
+        load_settings(InferenceSettings, {name: value, limit: "100"})
+    load_settings(InferenceSettings, {name: "100", limit: "100"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from unicodedata import category
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,15 @@ def test_the_short_way_is_for_texts_without_control_characters() -> None:
     """Of all characters none counts as printable that normalising would take away."""
     every = map(chr, range(sys.maxunicode + 1))
     assert not [char for char in every if char.isprintable() and category(char).startswith("C")]
+
+
+@pytest.mark.parametrize(
+    ("reference", "character"),
+    [("&#65;", "A"), (f"&#{'0' * 5000}65;", "A"), (f"&#{'9' * 5000};", "\ufffd"), ("&#x41;", "A")],
+)
+def test_a_character_reference_of_any_length_is_read(reference: str, character: str) -> None:
+    """Numbers too long for any character stand for none, as in HTML."""
+    assert normalise(f"late {reference} flight") == f"late {character} flight"
 
 
 @given(st.text(alphabet="abc !@#", max_size=40).map(lambda text: f"late {text}"))

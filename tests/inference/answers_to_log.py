@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from inference_pipeline.engine.answer import Answer, Prediction, Question, RowError
 from inference_pipeline.features.join import ViewState
-from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogLimits, LogMetrics
+from inference_pipeline.prediction_log.limits import LogLimits
+from inference_pipeline.prediction_log.log import BufferedPredictionLog, LogMetrics
 from inference_pipeline.prediction_log.table import (
     InMemoryPredictionTable,
     PredictionStoreError,

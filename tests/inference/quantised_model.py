@@ -50,7 +50,7 @@ def make_variants(folder: Path, service: FeatureService) -> dict[str, LoadedMode
         variant: LoadedModel(
             manifest,
             Tokenizer.from_file(str(package / TOKENIZER_FILE)),
-            Sessions(file, cores=1),
+            Sessions(file, lone_pass_threads=1),
             variant=variant,
         )
         for variant, file in files.items()

@@ -99,6 +99,27 @@ def test_paths_that_there_are_not_are_guarded_too(server: Guarded, path: str) ->
 
 
 @pytest.mark.parametrize(
+    "path", ["/v1/predict%0A", "/v2/models/tiny/infer%0A", "/metrics%0A", "/v1/models%7F"]
+)
+def test_a_control_character_leads_to_no_path(server: Guarded, path: str) -> None:
+    """Routes match before a last line's end, where the table of scopes does not: it is 404."""
+    for scope in (None, "metrics", "predict"):
+        assert server.ask("POST", path, scope, json={"text": "good"}).status_code == 404
+
+
+def test_a_control_character_is_404_without_tokens_too(
+    tmp_path: Path, feature_service: FeatureService
+) -> None:
+    """Each face says so in its own shape, and before the door counts."""
+    with serving(tmp_path, feature_service) as client:
+        answer = client.post("/v1/predict%0A", json={"text": "good"})
+        assert (answer.status_code, answer.json()["error"]["place"]) == (404, "path")
+        protocol = client.post(f"/v2/models/{MODEL}/infer%0A", json={})
+        assert protocol.status_code == 404
+        assert protocol.json()["error"].startswith("path: expected a path of this service")
+
+
+@pytest.mark.parametrize(
     "header",
     [
         {},

@@ -141,9 +141,21 @@ def test_bad_parameters_are_named(
     assert expected in error["expected"]
 
 
-def test_unknown_parameters_are_left_alone(client: httpx.Client) -> None:
-    """What a proxy adds to the address does no harm; of a parameter given twice the last counts."""
-    query = "utm_source=x&model=nosuch&model=tiny"
+def test_unknown_parameters_are_refused(client: httpx.Client) -> None:
+    """A misspelt deadline must not go unnoticed; the answer lists what there is."""
+    answer = client.post("/v1/predict?model=tiny&timeout=1", json={"text": "good"})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "place": "query",
+        "expected": "no parameter but model, version, key, timeout_seconds",
+        "found": "'timeout'",
+        "remedy": "",
+    }
+
+
+def test_of_a_parameter_given_twice_the_last_counts(client: httpx.Client) -> None:
+    """As the most common readers of queries have it."""
+    query = "model=nosuch&model=tiny"
     assert client.post(f"/v1/predict?{query}", json={"text": "good"}).status_code == 200
 
 

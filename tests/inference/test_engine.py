@@ -21,7 +21,8 @@ from inference_pipeline.engine.metrics import EngineMetrics
 from inference_pipeline.features.join import FeatureJoin
 from inference_pipeline.features.metrics import FeatureMetrics
 from inference_pipeline.features.reader import Floats, InMemoryFeatureReader
-from inference_pipeline.versions.model import Encoding, LoadedModel, load_model
+from inference_pipeline.versions.loading import load_model
+from inference_pipeline.versions.model import Encoding, LoadedModel
 from inference_pipeline.versions.registry import ModelVersion
 from inference_pipeline.versions.served import ServedVersion
 from shared.feature_store import FeatureService
@@ -223,6 +224,17 @@ def test_five_times_the_capacity(served: ServedVersion) -> None:
     assert len(refusals) > len(ends) / 2
     assert all(refusal.retry_after > timedelta(0) for refusal in refusals)
     assert goodput >= 0.5 * most
+
+
+def test_no_time_is_not_all_the_time(served: ServedVersion) -> None:
+    """A client's timeout that rounds to nothing is at its end, and not the server's own."""
+
+    async def trial() -> None:
+        async with engine_on(Lent(served)) as at:
+            with pytest.raises(DeadlineExceededError):
+                await at.engine.predict(question(), Ask(timeout=timedelta(seconds=1e-9)))
+
+    asyncio.run(trial())
 
 
 def test_a_request_with_too_little_time_is_refused(served: ServedVersion) -> None:

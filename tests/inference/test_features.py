@@ -14,8 +14,10 @@ from inference_pipeline.features.reader import (
     FeatureReader,
     InMemoryFeatureReader,
 )
+from inference_pipeline.versions.served import store_hash
 from shared.errors import StateError
-from shared.feature_store import FeatureService
+from shared.feature_store import FeatureRegistryError, FeatureService, open_feature_store
+from shared.places import Places
 from tests.conftest import places_on
 from tests.inference import feast_store
 
@@ -49,6 +51,15 @@ def test_an_unknown_service_is_a_state_error(filled: tuple[FeatureReader, Put]) 
     """A service that nobody registered is named in the error."""
     with pytest.raises(StateError, match="'nosuch'"):
         filled[0].describe("nosuch")
+
+
+def test_a_registry_that_cannot_be_read_is_no_missing_service(tmp_path: Path) -> None:
+    """Nobody knows what stands in it, so a version must not be refused for it."""
+    (tmp_path / "feast").mkdir()
+    (tmp_path / "feast" / "registry.db").write_text("this is no database, but text of some length")
+    reader = FeastFeatureReader(open_feature_store(Places.embedded(tmp_path)))
+    with pytest.raises(FeatureRegistryError, match=r"registry\.db: expected a sound database"):
+        store_hash(reader, feast_store.SERVICE)
 
 
 def test_rows_come_in_the_order_asked(

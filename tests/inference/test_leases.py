@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 
 from inference_pipeline.features.reader import InMemoryFeatureReader
 from inference_pipeline.versions.leases import Holder
-from inference_pipeline.versions.model import LoadedModel, load_model
+from inference_pipeline.versions.loading import load_model
+from inference_pipeline.versions.model import LoadedModel
 from inference_pipeline.versions.registry import (
     InMemoryRegistry,
     ModelVersion,

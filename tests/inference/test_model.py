@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference_pipeline.versions.model import Floats, LoadedModel, load_model, softmax
+from inference_pipeline.versions.loading import load_model
+from inference_pipeline.versions.model import Floats, LoadedModel, softmax
 from inference_pipeline.versions.variants import ParityBounds
 from shared.errors import ContractError
 from shared.feature_store import FeatureService
@@ -45,10 +46,10 @@ def test_a_batch_gives_what_each_text_gives_alone(folder: Path) -> None:
         np.testing.assert_allclose(together[row], wanted, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
-def test_a_pass_that_is_alone_answers_as_any_other(folder: Path, cores: int) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_pass_that_is_alone_answers_as_any_other(folder: Path, threads: int) -> None:
     """However many cores it takes, the logits are those of the version."""
-    model = load_model(folder, cores=cores)
+    model = load_model(folder, lone_pass_threads=threads)
     encodings = model.encode(["good", "bad late bad flight"])
     features = model.no_features(2)
     alone = model.scores(encodings, features, alone=True)

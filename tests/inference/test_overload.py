@@ -22,7 +22,8 @@ from inference_pipeline.engine.engine import Capacity, Engine
 from inference_pipeline.features.join import FeatureJoin
 from inference_pipeline.features.reader import Floats, InMemoryFeatureReader
 from inference_pipeline.metrics import Metrics
-from inference_pipeline.versions.model import Encoding, LoadedModel, load_model
+from inference_pipeline.versions.loading import load_model
+from inference_pipeline.versions.model import Encoding, LoadedModel
 from inference_pipeline.versions.registry import ModelVersion
 from inference_pipeline.versions.served import ServedVersion
 from shared.feature_store import FeatureService

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from inference_pipeline.engine.answer import RowError
-from inference_pipeline.prediction_log.log import LogLimits
+from inference_pipeline.prediction_log.limits import LogLimits
 from inference_pipeline.prediction_log.table import DeltaPredictionTable, InMemoryPredictionTable
 from shared.errors import InputError
 from shared.places import offline_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_pipeline.prediction_log.log import LogLimits
+from inference_pipeline.prediction_log.limits import LogLimits
 from inference_pipeline.prediction_log.rows import Answered, logged_rows
 from inference_pipeline.prediction_log.table import (
     DeltaPredictionTable,

@@ -66,6 +66,7 @@ class VersionsServer:
                 warm_up=lambda _: None,
                 bounds=ParityBounds(),
                 metrics=Metrics().versions,
+                lone_pass_threads=1,
             ),
             poll=timedelta(milliseconds=1),
             patience=timedelta(milliseconds=20),

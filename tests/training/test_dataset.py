@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from shared.errors import StateError
-from shared.feature_store import open_feature_store
+from shared.feature_store import FeatureRegistryError, open_feature_store
 from shared.features import KNOWN_AT
 from shared.places import Places
 from shared.task import Task
@@ -109,4 +109,12 @@ def test_nothing_labelled_is_said(tmp_path: Path, task: Task) -> None:
 def test_an_empty_store_names_the_next_step(tmp_path: Path, task: Task) -> None:
     """A store in which nothing was applied says to run the backfill."""
     with pytest.raises(StateError, match="Run `python -m feature_pipeline backfill`"):
+        FeastDataset(open_feature_store(Places.embedded(tmp_path))).read(task)
+
+
+def test_a_registry_that_cannot_be_read_is_named(tmp_path: Path, task: Task) -> None:
+    """It does not read as if the backfill were missing."""
+    (tmp_path / "feast").mkdir()
+    (tmp_path / "feast" / "registry.db").write_text("this is no database, but text of some length")
+    with pytest.raises(FeatureRegistryError, match=r"registry\.db: expected a sound database"):
         FeastDataset(open_feature_store(Places.embedded(tmp_path))).read(task)
