@@ -1,0 +1,1 @@
+"""The commands of `python -m feature_pipeline`, a module for each noun."""

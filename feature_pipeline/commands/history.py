@@ -1,0 +1,60 @@
+"""Loading a file of history."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from feature_pipeline.batch.backfill import BackfillReport
+from feature_pipeline.bootstrap import FeaturePipeline
+from feature_pipeline.commands.command import Command, count, moment
+from feature_pipeline.progress import RichProgress
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", type=Path, required=True, help="the file")
+    parser.add_argument(
+        "--now", type=moment, help="the moment by which all of it is known (default: now)"
+    )
+    parser.add_argument(
+        "--hold-back",
+        type=count,
+        default=0,
+        metavar="N",
+        help="leave out the newest N mentions, to post them as events later",
+    )
+
+
+def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
+    console = Console(stderr=True)
+    now = options.now or datetime.now(UTC)
+    report = pipeline.backfill(options.input, now, RichProgress(console), options.hold_back)
+    _show(console, pipeline, report)
+
+
+def _show(console: Console, pipeline: FeaturePipeline, report: BackfillReport) -> None:
+    task = pipeline.task
+    table = Table(title=f"Backfill of {task.name}", title_justify="left")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_row("rows read", f"{report.rows:,}")
+    table.add_row("mentions", f"{report.mentions:,}")
+    table.add_row("labels", f"{report.labels:,}")
+    table.add_row("duplicates", f"{report.duplicates:,}")
+    table.add_row("rejected (python -m feature_pipeline dead-letters)", f"{report.rejected:,}")
+    for view, rows in report.table_rows.items():
+        table.add_row(f"rows of {view}, offline", f"{rows:,}")
+    for view, keys in report.online_keys.items():
+        table.add_row(f"keys of {view}, online", f"{keys:,}")
+    console.print(table)
+    if task.input.replay is not None:
+        console.print("Arrival times are simulated: the texts carry none (see the task file).")
+    for reason in report.first_reasons:
+        console.print(f"rejected: {reason}", markup=False)
+
+
+BACKFILL = Command("backfill", "load a file of history", _run, _add_arguments)
