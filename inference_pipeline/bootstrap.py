@@ -17,8 +17,11 @@ from inference_pipeline.api.operations import operations_routes
 from inference_pipeline.api.predict import prediction_routes
 from inference_pipeline.engine.engine import Capacity, Engine
 from inference_pipeline.engine.prediction_log import NoPredictionLog, PredictionLog
-from inference_pipeline.features.join import FeatureJoin
-from inference_pipeline.features.reader import FeastFeatureReader, FeatureReader
+from inference_pipeline.features.feast_reader import FeastFeatureReader
+from inference_pipeline.features.join import FeatureJoin, Join, NoJoin
+from inference_pipeline.features.reader import FeatureReader
+from inference_pipeline.features.redis_tables import RedisTables
+from inference_pipeline.features.sqlite_tables import SqliteTables
 from inference_pipeline.garbage import spare_what_stays
 from inference_pipeline.http.access import SCOPES
 from inference_pipeline.metrics import Metrics
@@ -36,10 +39,14 @@ from inference_pipeline.versions.versions import Versions
 from shared.feature_store import FeatureService, open_feature_store
 from shared.listening import check_host
 from shared.model_registry import tracking_uri
+from shared.places import Places, sqlite_path
 from shared.predictions import PREDICTION_LOG
+from shared.redis_address import redis_client
 from shared.tokens import TokenBook, read_tokens
 
 if TYPE_CHECKING:
+    from feast import FeatureStore
+
     from inference_pipeline.traces import Traces
 
 
@@ -55,9 +62,18 @@ def build_app(settings: InferenceSettings) -> FastAPI:
     return assemble(
         settings,
         registry=MlflowRegistry(tracking_uri(settings.places)),
-        reader=FeastFeatureReader(store),
+        reader=feature_reader(store, settings.places),
         predictions=DeltaPredictionTable(store, PREDICTION_LOG),
     )
+
+
+def feature_reader(store: FeatureStore, places: Places) -> FeatureReader:
+    """Return the reader of a feature store's online features."""
+    path = sqlite_path(places.online_store)
+    if path is not None:
+        return FeastFeatureReader(store, SqliteTables(path, store.project))
+    client = redis_client(places.online_store)
+    return FeastFeatureReader(store, RedisTables(client, store.project))
 
 
 def assemble(
@@ -152,7 +168,7 @@ class Core:
 
     engine: Engine
     versions: Versions
-    join: FeatureJoin
+    join: Join
 
     async def close(self) -> None:
         """Stop to follow the aliases and end all threads; versions are closed last."""
@@ -160,6 +176,16 @@ class Core:
         await self.engine.close()
         await asyncio.to_thread(self.join.close)
         await asyncio.to_thread(self.versions.close)
+
+
+def _join(settings: InferenceSettings, reader: FeatureReader, metrics: Metrics) -> Join:
+    if settings.inference_features == "off":
+        return NoJoin()
+    return FeatureJoin(
+        reader,
+        timeout=timedelta(seconds=settings.inference_feature_timeout_seconds),
+        metrics=metrics.features,
+    )
 
 
 def build_core(
@@ -171,11 +197,7 @@ def build_core(
     log: PredictionLog | None = None,
 ) -> Core:
     """Return an engine on a model registry and a feature store; it follows no alias yet."""
-    join = FeatureJoin(
-        reader,
-        timeout=timedelta(seconds=settings.inference_feature_timeout_seconds),
-        metrics=metrics.features,
-    )
+    join = _join(settings, reader, metrics)
 
     def warm_up(service: FeatureService) -> None:
         join.warm_up(service)

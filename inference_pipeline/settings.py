@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from inference_pipeline.cores import available_cores
 from inference_pipeline.prediction_log.limits import DEFAULT_LIMITS
-from shared.settings import PREFIX, NeverShown, Settings
+from shared.settings import PREFIX, NeverShown, Seconds, Settings
 
 _MODELS = r"^([a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*)?$"
 _COLLECTOR = r"^(https?://[A-Za-z0-9.-]+(:\d+)?(/[A-Za-z0-9._~/-]*)?)?$"
@@ -30,13 +30,9 @@ class InferenceSettings(Settings):
     """Predictions that wait in memory for the spool."""
     inference_log_spool_rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.spool_rows
     """Predictions that wait on the disk for the feature store."""
-    inference_log_spool_seconds: Annotated[float, Field(gt=0)] = (
-        DEFAULT_LIMITS.spool_interval.total_seconds()
-    )
+    inference_log_spool_seconds: Seconds = DEFAULT_LIMITS.spool_interval.total_seconds()
     """Between two writes to the spool: what a crash loses at most."""
-    inference_log_commit_seconds: Annotated[float, Field(gt=0)] = (
-        DEFAULT_LIMITS.commit_interval.total_seconds()
-    )
+    inference_log_commit_seconds: Seconds = DEFAULT_LIMITS.commit_interval.total_seconds()
     """Between two commits to the feature store, each of which makes a file there."""
     inference_log_commit_rows: Annotated[int, Field(ge=1)] = DEFAULT_LIMITS.commit_rows
     """A commit comes early when so many predictions wait."""
@@ -44,15 +40,17 @@ class InferenceSettings(Settings):
     """Where spans of requests go, by OTLP over HTTP; by default none are made."""
     inference_model: Annotated[str, Field(pattern=_MODELS)] = ""
     """The registered models, separated by commas; by default the one of the task."""
-    inference_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
+    inference_poll_seconds: Seconds = 2.0
     """Between two looks at the aliases of a model."""
     inference_min_label_agreement: Annotated[float, Field(ge=0, le=1)] = 0.99
     """Share of held-out labels that a quantised variant must have kept to serve."""
     inference_max_logit_difference: Annotated[float, Field(ge=0)] = 0.5
     """How far its logits may be off at most."""
-    inference_feature_timeout_seconds: Annotated[float, Field(gt=0)] = 0.5
+    inference_features: Literal["on", "off"] = "on"
+    """``off``: the online store is left alone, and every answer is ``degraded``."""
+    inference_feature_timeout_seconds: Seconds = 0.5
     """How long a request waits for the online store before it is answered without features."""
-    inference_timeout_seconds: Annotated[float, Field(gt=0)] = 2.0
+    inference_timeout_seconds: Seconds = 2.0
     """How long a request may take; one that cannot be answered in time is refused at once."""
     inference_token_budget: Annotated[int, Field(ge=1)] = 128
     """Tokens of a batch, padding included. On two cores MiniLM is fastest in batches of about four

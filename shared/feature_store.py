@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import FtiError, StateError
 from shared.features import ServedFeature, service_hash
@@ -42,23 +42,26 @@ def open_feature_store(
 
     make_folder_of(places.feature_registry)
     make_folder_of(places.online_store)
-    config = RepoConfig(
-        project=PROJECT,
-        provider="local",
-        registry={
+    config = feast_configuration(places)
+    config["offline_store"]["versions"] = dict(versions or {})
+    return FeatureStore(config=RepoConfig(**config))
+
+
+def feast_configuration(places: Places) -> dict[str, Any]:
+    """Return Feast's configuration of the feature store, as its ``feature_store.yaml`` has it."""
+    return {
+        "project": PROJECT,
+        "provider": "local",
+        "registry": {
             "registry_type": "sql",
             "path": places.feature_registry,
             "cache_mode": "thread",
             "cache_ttl_seconds": 30,
         },
-        online_store=_online_store(places.online_store),
-        offline_store={
-            "type": "feast_polars_delta.PolarsDeltaOfflineStore",
-            "versions": dict(versions or {}),
-        },
-        entity_key_serialization_version=3,
-    )
-    return FeatureStore(config=config)
+        "online_store": _online_store(places.online_store),
+        "offline_store": {"type": "feast_polars_delta.PolarsDeltaOfflineStore"},
+        "entity_key_serialization_version": 3,
+    }
 
 
 @contextmanager
@@ -66,12 +69,20 @@ def registry_errors(store: FeatureStore) -> Iterator[None]:
     """Tell of a feature registry that is damaged or away in words for people.
 
     Raises:
-        FeatureRegistryError: the block's own database error; names no server, user or password.
+        FeatureRegistryError: the block's own database error, or the driver is not installed; names
+            no server, user or password.
     """
     from sqlalchemy.exc import DBAPIError
 
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise FeatureRegistryError(
+            "FTI_FEATURE_REGISTRY",
+            expected="a database whose driver is installed",
+            found=f"no module {error.name}",
+            remedy='For PostgreSQL: pip install "psycopg[binary]", and postgresql+psycopg://…',
+        ) from error
     except DBAPIError as error:
         raise FeatureRegistryError(
             f"feature registry in {shown_database(str(store.config.registry.path))}",

@@ -1,10 +1,14 @@
-"""The address of a Redis server, in the words of Feast's online store."""
+"""The address of a Redis server: a client of it, and the words of Feast's online store."""
 
 from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 _DEFAULT_PORT = 6379
 _HOST = re.compile(r"[A-Za-z0-9._-]+")
@@ -26,8 +30,8 @@ def connection_string(address: str) -> str:
     r"""Return a Redis address as Feast's Redis online store takes it.
 
     Feast cuts the string at commas and reads each value as JSON, hence a password goes as JSON, its
-    commas escaped. Nothing is tried again below Feast: readers have deadlines and a breaker of
-    their own, and redis-py would wait longer than those.
+    commas escaped. Nothing is tried again below: readers have deadlines and a breaker of their own,
+    and redis-py would wait longer than those.
 
     >>> connection_string("redis://localhost/2")
     'localhost:6379,db=2,socket_timeout=5,socket_connect_timeout=5,retry=null'
@@ -54,6 +58,25 @@ def connection_string(address: str) -> str:
     }
     pairs = (f"{name}={_json_without_commas(value)}" for name, value in settings.items())
     return ",".join([f"{parts.hostname}:{parts.port or _DEFAULT_PORT}", *pairs])
+
+
+def redis_client(address: str) -> Redis:
+    """Return a client that answers in bytes; it connects when it is first used, and again.
+
+    Raises:
+        ValueError: it is no address of a Redis server.
+    """
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    check_redis_address(address)
+    return Redis.from_url(
+        address,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def _json_without_commas(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.serving.load import LoadSpec
-from benchmarks.serving.materials import FILES, Joined, Materials, Variant, model_name
+from benchmarks.serving.materials import FILES, Materials, Variant, model_name
 from benchmarks.serving.texts import Kind
 
 PEER_ENVIRONMENT = Path(__file__).parents[2] / ".venv-bench"
@@ -42,7 +42,7 @@ class Contender:
     variant_at: tuple[str | int, ...] | None = None
     """Where the model file that answered stands; None where it was told which to take."""
     degraded_at: tuple[str | int, ...] | None = None
-    """Where it says that it answered without features; None if it reads none."""
+    """Where it says that it answered without features; None if it is not to read any."""
     program: Path | None = None
     """What must be installed for it; None if nothing."""
     peer: bool = True
@@ -82,13 +82,14 @@ class Contender:
         )
 
 
-def _this_server(joined: Joined) -> Callable[[Materials, Variant, int], Launch]:
+def _this_server(features: str) -> Callable[[Materials, Variant, int], Launch]:
     def launch(materials: Materials, variant: Variant, port: int) -> Launch:
         return Launch(
             ["{python}", "-m", "inference_pipeline", "serve", "--port", str(port)],
             {
                 "FTI_HOME": str(materials.home),
-                "FTI_INFERENCE_MODEL": model_name(joined, variant),
+                "FTI_INFERENCE_MODEL": model_name(variant),
+                "FTI_INFERENCE_FEATURES": features,
             },
         )
 
@@ -127,12 +128,13 @@ def _bentoml(materials: Materials, variant: Variant, port: int) -> Launch:
 
 
 def _package(materials: Materials, variant: Variant) -> dict[str, str]:
-    return {"BENCH_PACKAGE": str(materials.package("joined")), "BENCH_FILE": FILES[variant]}
+    return {"BENCH_PACKAGE": str(materials.package), "BENCH_FILE": FILES[variant]}
 
 
-_OWN: tuple[tuple[Joined, str], ...] = (
-    ("joined", "this server"),
-    ("plain", "this server, no features"),
+_DEGRADED_AT = ("predictions", 0, "degraded")
+_OWN = (
+    ("joined", "this server", "on", "joined", _DEGRADED_AT),
+    ("unjoined", "this server, no join", "off", "unknown", None),
 )
 _PEERS = (
     ("fastapi", "FastAPI + onnxruntime", _fastapi, None),
@@ -146,18 +148,18 @@ CONTENDERS = {
     for contender in (
         *(
             Contender(
-                joined,
+                name,
                 title,
-                _this_server(joined),
+                _this_server(features),
                 path="/v1/predict",
                 fields=("text", "subject_id", "source_id"),
                 label_at=("predictions", 0, "label"),
-                right=joined,
+                right=right,
                 variant_at=("model", "variant"),
-                degraded_at=("predictions", 0, "degraded"),
+                degraded_at=degraded_at,
                 peer=False,
             )
-            for joined, title in _OWN
+            for name, title, features, right, degraded_at in _OWN
         ),
         *(
             Contender(

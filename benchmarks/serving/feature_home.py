@@ -58,11 +58,11 @@ class FilledStore:
         """What a model reads, in order."""
         return [feature.column for feature in self.service.features]
 
-    def of(self, texts: list[Text], columns: list[str]) -> Floats:
+    def of(self, texts: list[Text]) -> Floats:
         """Return the features of texts, float32 [texts, columns]."""
         served = {feature.column: feature for feature in self.service.features}
-        values = np.empty((len(texts), len(columns)), dtype=np.float32)
-        for place, column in enumerate(columns):
+        values = np.empty((len(texts), len(self.columns)), dtype=np.float32)
+        for place, column in enumerate(self.columns):
             feature = served[column]
             role = next(role for role in ROLES if activity_view(role) == feature.view)
             names = [getattr(text, join_key(role)) for text in texts]

@@ -11,9 +11,6 @@ from benchmarks.serving.texts import Kind
 
 Variant = Literal["fp32", "int8"]
 VARIANTS: tuple[Variant, ...] = ("int8", "fp32")
-Joined = Literal["joined", "plain"]
-"""Whether the model reads features, or was exported without any."""
-
 FILES: dict[Variant, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 
 
@@ -42,9 +39,10 @@ class Materials:
         """The same file as long as something may be missing."""
         return self.folder / "unfinished.json"
 
-    def package(self, joined: Joined) -> Path:
-        """Return the folder of a model version."""
-        return self.folder / "packages" / joined
+    @property
+    def package(self) -> Path:
+        """The folder of the model version."""
+        return self.folder / "package"
 
     def questions(self, kind: Kind) -> Path:
         """Return the file of what is asked, with the right answers: see `Question`."""
@@ -53,10 +51,9 @@ class Materials:
 
 @dataclass(frozen=True)
 class Question:
-    """A text to ask, with the right labels by ``MODEL.VARIANT``.
+    """A text to ask, with the right labels by ``FEATURES.VARIANT``.
 
-    A model is ``joined`` (with the features that the online store holds), ``unknown`` (the same
-    model when it is given none) or ``plain`` (the model without features).
+    The features are ``joined`` (those that the online store holds) or ``unknown`` (none).
     """
 
     text: str
@@ -65,9 +62,9 @@ class Question:
     labels: dict[str, str]
 
 
-def model_name(joined: Joined, variant: Variant) -> str:
+def model_name(variant: Variant) -> str:
     """Return the registered model whose fastest file is of this variant."""
-    return f"{joined}_{variant}"
+    return f"benchmark_{variant}"
 
 
 def read_questions(path: Path) -> list[Question]:

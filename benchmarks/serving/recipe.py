@@ -136,26 +136,21 @@ def make_materials(materials: Materials, recipe: Recipe) -> None:
     practice = [text for kind in KINDS for text in texts(kind, _TRAINING_TEXTS // 2, 1)]
     held_out = [text for kind in KINDS for text in texts(kind, _PARITY_TEXTS // 2, 2)]
     pooled = pool_texts([text.text for text in practice], task)
-    for joined in ("joined", "plain"):
-        columns = store.columns if joined == "joined" else []
-        model = fit_head(practice, pooled, store.of(practice, columns), task)
-        manifests = make_package(
-            materials.package(joined),
-            model=model,
-            tokenizer=tokenizer,
-            task=task,
-            service=store.service,
-            columns=columns,
-            texts=[text.text for text in held_out],
-            features=store.of(held_out, columns),
-        )
-        for variant, manifest in manifests.items():
-            publish(
-                materials.home, model_name(joined, variant), materials.package(joined), manifest
-            )
+    manifests = make_package(
+        materials.package,
+        model=fit_head(practice, pooled, store.of(practice), task),
+        tokenizer=tokenizer,
+        task=task,
+        service=store.service,
+        columns=store.columns,
+        texts=[text.text for text in held_out],
+        features=store.of(held_out),
+    )
+    for variant, manifest in manifests.items():
+        publish(materials.home, model_name(variant), materials.package, manifest)
     for kind in KINDS:
         asked = texts(kind, recipe.count, 3)
-        labels = _right_labels(materials, asked, store.of(asked, store.columns))
+        labels = _right_labels(materials, asked, store.of(asked))
         rows = [
             asdict(Question(text.text, text.subject_id, text.source_id, right))
             for text, right in zip(asked, labels, strict=True)
@@ -169,11 +164,9 @@ def _right_labels(
     texts = [text.text for text in asked]
     columns: dict[str, list[str]] = {}
     for variant, file in FILES.items():
-        joined = BareModel(materials.package("joined"), file, threads=0)
-        columns[f"joined.{variant}"] = joined.label_all(texts, features)
-        columns[f"unknown.{variant}"] = joined.label_all(texts)
-        plain = BareModel(materials.package("plain"), file, threads=0)
-        columns[f"plain.{variant}"] = plain.label_all(texts)
+        model = BareModel(materials.package, file, threads=0)
+        columns[f"joined.{variant}"] = model.label_all(texts, features)
+        columns[f"unknown.{variant}"] = model.label_all(texts)
     return [
         dict(zip(columns, labels, strict=True)) for labels in zip(*columns.values(), strict=True)
     ]

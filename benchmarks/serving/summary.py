@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 from benchmarks.report import gibibytes, text_table
 from benchmarks.serving.ceiling import Ceiling
-from benchmarks.serving.materials import Joined
 from benchmarks.serving.plan import Loop
 from benchmarks.serving.result import Point, Result
 
@@ -55,9 +54,9 @@ def ratios(results: list[Result]) -> dict[str, float | None]:
       cores that the load generator took meanwhile, in the same cell;
     - ``peers``: how many took part in all cells;
     - ``best_peer``: throughput over the best peer's, at the worst number of connections;
-      ``best_peer_plain``: that of this server without features, which peers do not read either;
+      ``best_peer_unjoined``: that of this server without the join, which peers do not do either;
     - ``best_peer_p99``: the p99 of the best peer over this server's, in the worst open loop;
-    - ``join_cost``: what features add to the time that a text takes at 32 connections, as a share;
+    - ``join_cost``: what the join adds to the time of a text at 32 connections, as a share;
     - ``added_p50_ms``: p50 at one connection less that of a bare call.
     """
     cells = _cells(results)
@@ -69,7 +68,7 @@ def ratios(results: list[Result]) -> dict[str, float | None]:
         "generator": _generator_share(worst),
         "peers": _peers_in_all(cells),
         "best_peer": _worst(min, _over_peers(cells, "joined")),
-        "best_peer_plain": _worst(min, _over_peers(cells, "plain")),
+        "best_peer_unjoined": _worst(min, _over_peers(cells, "unjoined")),
         "best_peer_p99": _worst(min, _under_peers(cells)),
         "join_cost": _worst(max, map(_join_cost, cells)),
         "added_p50_ms": _worst(max, (_added_p50(cell.get("joined")) for cell in cells)),
@@ -99,8 +98,8 @@ def _generator_share(result: Result | None) -> float | None:
 
 
 def _join_cost(cell: Cell) -> float | None:
-    joined, plain = _of_ceiling(cell.get("joined")), _of_ceiling(cell.get("plain"))
-    return plain / joined - 1 if joined and plain is not None else None
+    joined, unjoined = _of_ceiling(cell.get("joined")), _of_ceiling(cell.get("unjoined"))
+    return unjoined / joined - 1 if joined and unjoined is not None else None
 
 
 def _added_p50(result: Result | None) -> float | None:
@@ -108,7 +107,7 @@ def _added_p50(result: Result | None) -> float | None:
     return None if result is None or point is None else point.load.p50_ms - result.bare.one.p50_ms
 
 
-def _over_peers(cells: list[Cell], own: Joined) -> list[float | None]:
+def _over_peers(cells: list[Cell], own: str) -> list[float | None]:
     """Return this server's throughput over the best peer's, in each cell and closed loop."""
     return [
         _over_best_peer(cell.get(own), cell, connections)

@@ -119,7 +119,7 @@ class Trial:
 
     def _bare(self) -> Bare:
         return measure_bare(
-            self._materials.package("joined"),
+            self._materials.package,
             FILES[self._variant],
             self._materials.questions(self._kind),
             self._plan.seconds,

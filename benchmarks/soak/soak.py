@@ -83,7 +83,7 @@ def run_soak(plan: SoakPlan, folder: Path, report: Report) -> Soaked:
     ensure_materials(materials, plan.recipe, folder)
     home = folder / "home"
     _copy_home(materials, plan.recipe, home)
-    swaps = Swaps(home, model_name("joined", plan.variant))
+    swaps = Swaps(home, model_name(plan.variant))
     outages = Outages(home, plan.outage_seconds)
     contender = CONTENDERS["joined"]
     port = free_port()

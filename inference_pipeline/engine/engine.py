@@ -21,7 +21,7 @@ from inference_pipeline.engine.scheduler import Scheduler
 from inference_pipeline.engine.shadow import Shadow
 from inference_pipeline.engine.timeline import Timeline
 from inference_pipeline.engine.waiting import Work
-from inference_pipeline.features.join import FeatureJoin, Joined, utc_now, without_features
+from inference_pipeline.features.join import Join, Joined, utc_now, without_features
 from inference_pipeline.versions.served import ServedVersion
 from shared.text import fingerprint
 
@@ -83,7 +83,7 @@ class Engine:
     def __init__(
         self,
         versions: Lender,
-        join: FeatureJoin,
+        join: Join,
         *,
         capacity: Capacity,
         metrics: EngineMetrics,

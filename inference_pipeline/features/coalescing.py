@@ -1,4 +1,4 @@
-"""Online reads, one at a time: whoever asks while one is under way shares the next."""
+"""Online reads, one at a time: whoever asks in one turn of the loop, or meanwhile, shares one."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class _Read:
     """A read that is under way, and for whom."""
 
     asked: list[_Asked]
-    overdue: bool = field(default=False)
+    overdue: bool = False
+    timer: asyncio.TimerHandle | None = None
 
 
 class CoalescedReads:
-    """Reads features on a thread of its own. `read` is for one event loop.
+    """Reads features, on a thread of its own if that takes waiting. `read` is for one event loop.
 
     When nothing is under way a read starts at once; what comes meanwhile is read together next.
     A store that fails again and again is left alone for a while, and a read that hangs blocks no
@@ -63,7 +64,7 @@ class CoalescedReads:
         """Start the thread.
 
         Args:
-            reader: its reads do not overlap.
+            reader: its reads on the thread do not overlap, nor do those on the loop.
             timeout: a read that takes longer counts as failed.
             metrics: count failures and reads that are not tried.
             breaker: decides when the store is left alone.
@@ -74,6 +75,7 @@ class CoalescedReads:
         self._breaker = breaker
         self._waiting: list[_Asked] = []
         self._under_way: _Read | None = None
+        self._to_begin = False
         self._warned_at = -_SECONDS_BETWEEN_WARNINGS
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         # A daemon, so that a store that hangs cannot keep the process from ending.
@@ -91,7 +93,7 @@ class CoalescedReads:
         asked = _Asked(service, entities, loop.create_future())
         self._waiting.append(asked)
         timer = loop.call_later(patience.total_seconds(), asked.answer, None)
-        self._begin(loop)
+        self._begin_soon(loop)
         try:
             return await asked.rows
         finally:
@@ -113,8 +115,15 @@ class CoalescedReads:
         self._calls.put(None)
         self._thread.join(_STOP_SECONDS)
 
+    def _begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the next read when all who ask in this turn of the loop have asked."""
+        if not self._to_begin:
+            self._to_begin = True
+            loop.call_soon(self._begin, loop)
+
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the next read, if there is none and somebody still waits."""
+        self._to_begin = False
         waiting = [asked for asked in self._waiting if not asked.rows.done()]
         if self._under_way or not waiting:
             return
@@ -123,14 +132,34 @@ class CoalescedReads:
         together = [asked for asked in waiting if asked.service == service]
         self._waiting = [asked for asked in waiting if asked.service != service]
         read = self._under_way = _Read(together)
-        timer = loop.call_later(self._timeout, self._overdue, read)
         call = _Call(service, [entity for asked in together for entity in asked.entities])
+        if self._done_now(call):
+            self._end(read, call.result)
+            return
+        read.timer = loop.call_later(self._timeout, self._overdue, read)
 
         def ended(result: Future[OnlineRows]) -> None:
-            loop.call_soon_threadsafe(self._end, read, timer, result)
+            loop.call_soon_threadsafe(self._end, read, result)
 
         call.result.add_done_callback(ended)
         self._calls.put(call)
+
+    def _done_now(self, call: _Call) -> bool:
+        """Read here if the store need not be waited for: a thread would cost more than the read."""
+        started = time.monotonic()
+        try:
+            rows = self._reader.read_now(call.service, call.entities)
+        except Exception as error:  # noqa: BLE001 - stores raise what their clients raise
+            call.result.set_exception(error)
+            return True
+        if rows is None:
+            return False
+        if time.monotonic() - started > self._timeout:
+            # It held up everybody: such a store is to be left alone as one that fails.
+            call.result.set_exception(TimeoutError())
+        else:
+            call.result.set_result(rows)
+        return True
 
     def _overdue(self, read: _Read) -> None:
         read.overdue = True
@@ -138,9 +167,10 @@ class CoalescedReads:
         self._note_failure(TimeoutError())
         self._let_go(read)
 
-    def _end(self, read: _Read, timer: asyncio.TimerHandle, result: Future[OnlineRows]) -> None:
-        timer.cancel()
+    def _end(self, read: _Read, result: Future[OnlineRows]) -> None:
         self._under_way = None
+        if read.timer is not None:
+            read.timer.cancel()
         error = result.exception()
         if read.overdue:
             # Its failure is noted and nobody waits for it; whether the store is well again, the
@@ -157,7 +187,8 @@ class CoalescedReads:
                 end = start + len(asked.entities)
                 asked.answer(_rows_of(rows, start, end))
                 start = end
-        self._begin(asyncio.get_running_loop())
+        if self._waiting:
+            self._begin_soon(asyncio.get_running_loop())
 
     def _let_go(self, read: _Read) -> None:
         """Answer those who wait for a read that failed, and those who cannot be served soon."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,51 @@ class Joined:
 def utc_now() -> datetime:
     """Return the present moment in UTC."""
     return datetime.now(UTC)
+
+
+class Join(Protocol):
+    """What the engine asks for features."""
+
+    async def join(
+        self,
+        service: FeatureService,
+        entities: Sequence[Entity],
+        *,
+        within: timedelta | None = None,
+    ) -> Joined:
+        """Return the features of B mentions.
+
+        Args:
+            service: what to read.
+            entities: of whom, one for each mention.
+            within: wait no longer than this.
+        """
+
+    def warm_up(self, service: FeatureService) -> None:
+        """Get ready to join the features of a service. Not for the loop."""
+
+    def close(self) -> None:
+        """End what reads."""
+
+
+class NoJoin:
+    """Reads nothing: the store is to be left alone."""
+
+    async def join(
+        self,
+        service: FeatureService,
+        entities: Sequence[Entity],
+        *,
+        within: timedelta | None = None,  # noqa: ARG002 - the port's signature
+    ) -> Joined:
+        """Return what is known without the store."""
+        return without_features(service, len(entities))
+
+    def warm_up(self, service: FeatureService) -> None:
+        """See `Join`."""
+
+    def close(self) -> None:
+        """See `Join`."""
 
 
 class FeatureJoin:
@@ -122,7 +167,7 @@ def without_features(service: FeatureService, count: int) -> Joined:
     return Joined(
         features=np.full((count, len(service.features)), np.nan, dtype=np.float32),
         views=[dict.fromkeys(service.ttl, _UNAVAILABLE) for _ in range(count)],
-        degraded=True,
+        degraded=bool(service.features),
     )
 
 

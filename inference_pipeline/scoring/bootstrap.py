@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from inference_pipeline.bootstrap import build_core
+from inference_pipeline.bootstrap import build_core, feature_reader
 from inference_pipeline.engine.answer import Ask
 from inference_pipeline.engine.engine import Engine
-from inference_pipeline.features.reader import FeastFeatureReader
 from inference_pipeline.metrics import Metrics
 from inference_pipeline.prediction_log.table import DeltaPredictionTable
 from inference_pipeline.scoring.mention_tail import DeltaMentionSource
@@ -58,7 +57,7 @@ async def opened(settings: InferenceSettings, *, timeout: timedelta) -> AsyncIte
             }
         ),
         registry=MlflowRegistry(tracking_uri(settings.places)),
-        reader=FeastFeatureReader(store),
+        reader=feature_reader(store, settings.places),
         metrics=Metrics(),
     )
     try:

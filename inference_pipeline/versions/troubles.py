@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inference_pipeline.versions.registry import RegistryUnreachableError
 from shared.errors import FtiError, StateError
+from shared.feature_store import FeatureRegistryError
 from shared.manifest import CHAMPION
 
 
@@ -25,7 +26,7 @@ def stale_registry(name: str, error: Exception) -> StateError:
 
 def incomplete_look(name: str, error: Exception) -> FtiError:
     """Return what is so when a look at the registry and the feature store broke off."""
-    if isinstance(error, RegistryUnreachableError):
+    if isinstance(error, RegistryUnreachableError | FeatureRegistryError):
         return error
     return StateError(
         f"model {name}",

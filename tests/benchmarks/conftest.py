@@ -26,8 +26,8 @@ def materials(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Mater
     """What is served and asked, made where an earlier attempt was cut off."""
     folder = tmp_path_factory.mktemp("serving")
     materials = Materials(folder / "materials")
-    materials.package("joined").mkdir(parents=True)
-    (materials.package("joined") / "half-written.onnx").touch()
+    materials.package.mkdir(parents=True)
+    (materials.package / "half-written.onnx").touch()
     materials.unfinished.touch()
     ensure_materials(materials, recipe, folder)
     return materials

@@ -44,7 +44,7 @@ def test_tiny_encoder_is_the_same_each_time(tmp_path: Path) -> None:
 
 def test_no_question_is_close_to_two_labels(materials: Materials) -> None:
     """Eight bits move no logit by nearly as much as the two best labels are apart."""
-    package = materials.package("joined")
+    package = materials.package
     exact, small = (BareModel(package, FILES[variant], threads=1) for variant in ("fp32", "int8"))
     for kind in KINDS:
         questions = read_questions(materials.questions(kind))
@@ -60,7 +60,7 @@ def test_what_a_failed_attempt_left_is_made_anew(materials: Materials) -> None:
     """Of an attempt that was cut off nothing is left, and what was made is said to be complete."""
     assert materials.complete.exists()
     assert not materials.unfinished.exists()
-    files = {file.name for file in materials.package("joined").iterdir()}
+    files = {file.name for file in materials.package.iterdir()}
     assert set(FILES.values()) <= files
     assert "half-written.onnx" not in files
 

@@ -74,7 +74,7 @@ def test_ratios_speak_of_the_worst_points() -> None:
     found = ratios(
         [
             result("joined", closed={1: 50.0, 32: 90.0}, p99=30.0),
-            result("plain", closed={1: 50.0, 32: 49.5}, p99=20.0, ceiling=50.0),
+            result("unjoined", closed={1: 50.0, 32: 49.5}, p99=20.0, ceiling=50.0),
             result("fastapi", closed={1: 40.0, 32: 80.0}, p99=45.0),
             result("litserve", closed={1: 62.5, 32: 10.0}, p99=5.0, answered=90),
         ]
@@ -84,7 +84,7 @@ def test_ratios_speak_of_the_worst_points() -> None:
     assert found["best_peer_p99"] == pytest.approx(45 / 30)
     assert found["join_cost"] == pytest.approx(0.1)
     assert found["added_p50_ms"] == pytest.approx(1.0)
-    assert found["best_peer_plain"] == pytest.approx(0.99 / 0.8)
+    assert found["best_peer_unjoined"] == pytest.approx(0.99 / 0.8)
     assert found["peers"] == 2
 
 
@@ -144,7 +144,7 @@ def test_servers_are_compared_with_bare_loops(
         "benchmarks.serving",
         *options(materials, recipe),
         *("--seconds", "0.6", "--connections", "32", "--texts", "short"),
-        *("--variants", "fp32", "--contenders", "joined", "plain", "fastapi"),
+        *("--variants", "fp32", "--contenders", "joined", "unjoined", "fastapi"),
         *("--output", str(output)),
         # On a machine that stalls, answers without features would be told as unexpected.
         *("--settings", "FTI_INFERENCE_FEATURE_TIMEOUT_SECONDS=60"),
@@ -153,7 +153,7 @@ def test_servers_are_compared_with_bare_loops(
     )
     assert code == 0, said + "\n".join(lines)
     results = json.loads(output.read_bytes())
-    assert [one["contender"] for one in results["results"]] == ["joined", "plain", "fastapi"]
+    assert [one["contender"] for one in results["results"]] == ["joined", "unjoined", "fastapi"]
     for result in results["results"]:
         assert [(p["loop"], p["connections"]) for p in result["points"]] == [
             *(("closed", 32), ("open", 32))

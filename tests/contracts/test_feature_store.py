@@ -166,3 +166,13 @@ def test_a_password_reaches_redis_as_it_is(tmp_path: Path, password: str) -> Non
         stranger = replace(places, online_store=f"redis://127.0.0.1:{server.port}")
         with pytest.raises(AuthenticationError):
             online(open_feature_store(stranger))
+
+
+def test_a_registry_without_its_driver_says_what_to_install(tmp_path: Path) -> None:
+    """The setting is named, and what is missing; nothing of the address."""
+    places = replace(
+        Places.embedded(tmp_path), feature_registry="oracle+oracledb://fti:secret@db/feast"
+    )
+    with pytest.raises(FeatureRegistryError, match=r"FTI_FEATURE_REGISTRY.*oracledb") as refused:
+        read_feature_service(open_feature_store(places), "nosuch")
+    assert "secret" not in str(refused.value)

@@ -42,6 +42,7 @@ def test_variables_of_other_services_are_left_alone() -> None:
         ("FTI_FEATURES_PORT", "99999", "less than or equal to 65535"),
         ("FTI_LOG_FORMAT", "xml", "'auto', 'json' or 'human'"),
         ("FTI_FEATURES_POLL_SECONDS", "0", "greater than 0"),
+        ("FTI_FEATURES_POLL_SECONDS", "1e300", "less than or equal to 31536000"),
         ("FTI_FEATURES_HEARTBEAT_SECONDS", "inf", "a finite number"),
     ],
 )

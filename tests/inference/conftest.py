@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 T = TypeVar("T")
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 def eventually(get: Callable[[], T], wanted: Callable[[T], bool]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -154,14 +155,14 @@ def test_who_comes_during_a_read_shares_the_next(feature_service: FeatureService
     asked = [["a"], ["b", "c"], ["d"], ["c", "a", "nobody"]]
 
     async def all_at_once(join: FeatureJoin) -> list[Joined]:
-        reads = [
-            asyncio.create_task(
-                join.join(
-                    feature_service, [{"subject_id": name, "source_id": "x"} for name in names]
-                )
-            )
-            for names in asked
-        ]
+        def ask(names: list[str]) -> asyncio.Task[Joined]:
+            entities = [{"subject_id": name, "source_id": "x"} for name in names]
+            return asyncio.create_task(join.join(feature_service, entities))
+
+        reads = [ask(asked[0])]
+        while not hanging.reads:
+            await asyncio.sleep(0.001)
+        reads += [ask(names) for names in asked[1:]]
         # The tasks have begun when this one goes on.
         await asyncio.sleep(0)
         hanging.release.set()
@@ -195,8 +196,8 @@ def test_a_store_that_hangs_costs_the_timeout_once(feature_service: FeatureServi
         assert not answer.degraded
         metrics = generate_latest(registry)
         assert b'feature_read_failures_total{kind="timeout"} 1.0' in metrics
-    # The one that hung, and the one after the release: those who waited never were a read.
-    assert hanging.reads == [1, 1]
+    # The one that hung, for all who asked at once, and the one after the release.
+    assert hanging.reads == [5, 1]
 
 
 def test_a_request_waits_no_longer_than_it_can(feature_service: FeatureService) -> None:
@@ -215,6 +216,55 @@ def test_a_request_waits_no_longer_than_it_can(feature_service: FeatureService) 
         patient, hasty = asyncio.run(trial())
         assert (patient.degraded, hasty.degraded) == (False, True)
         assert b"feature_read_failures_total{" not in generate_latest(registry)
+
+
+class ReadyReader(InMemoryFeatureReader):
+    """A store that need not be waited for."""
+
+    def __init__(self, service: FeatureService, *, seconds: float = 0.0) -> None:
+        super().__init__(service)
+        self.reads: list[int] = []
+        self._seconds = seconds
+
+    def read(self, _service: FeatureService, _entities: Sequence[Entity]) -> OnlineRows:
+        """Fail: nobody should wait."""
+        raise AssertionError
+
+    def read_now(self, service: FeatureService, entities: Sequence[Entity]) -> OnlineRows:
+        """Answer, after as long as it takes."""
+        self.reads.append(len(entities))
+        time.sleep(self._seconds)
+        return super().read(service, entities)
+
+
+def test_a_store_that_is_ready_is_read_at_once(feature_service: FeatureService) -> None:
+    """No thread is asked, and those who ask together share one read."""
+    ready = ReadyReader(feature_service)
+    ready.put("subject_activity", "united", NOON, {"mentions_24h": 3})
+
+    async def together(join: FeatureJoin) -> list[Joined]:
+        return await asyncio.gather(
+            *(join.join(feature_service, [ANN_ON_UNITED] * count) for count in (1, 2))
+        )
+
+    with joining(ready) as (join, _):
+        answers = asyncio.run(together(join))
+    assert ready.reads == [3]
+    assert [answer.features[:, 0].tolist() for answer in answers] == [[3], [3, 3]]
+
+
+def test_a_store_that_holds_everybody_up_is_left_alone(feature_service: FeatureService) -> None:
+    """A store that is not as ready as it says counts as one that failed."""
+    slow = ReadyReader(feature_service, seconds=0.01)
+    breaker = Breaker(failures=2, open_for=timedelta(seconds=5), clock=lambda: 0.0)
+
+    async def ask(join: FeatureJoin) -> list[bool]:
+        return [(await join.join(feature_service, [ANN_ON_UNITED])).degraded for _ in range(4)]
+
+    with joining(slow, breaker=breaker, timeout=timedelta(milliseconds=5)) as (join, registry):
+        assert asyncio.run(ask(join)) == [True] * 4
+        assert b'feature_read_failures_total{kind="timeout"} 2.0' in generate_latest(registry)
+    assert slow.reads == [1, 1]
 
 
 class FlakyReader(InMemoryFeatureReader):

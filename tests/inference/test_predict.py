@@ -195,3 +195,23 @@ def test_a_store_that_is_down_degrades_the_answer(
         wanted = softmax(TinyModel().logits(["late", "flight"], []))
         assert prediction["probabilities"] == pytest.approx(wanted, rel=1e-4)
         assert metric(client, "fti_inference_degraded_answers_total") == 1
+
+
+def test_features_can_be_switched_off(
+    settings: InferenceSettings, publisher: Publisher, feature_service: FeatureService
+) -> None:
+    """The store is left alone, and answers say that they were given without features."""
+    version = publisher.publish(TinyModel())
+    app = assemble(
+        settings.model_copy(update={"inference_features": "off"}),
+        registry=MlflowRegistry(tracking_uri(Places.embedded(settings.home))),
+        reader=BrokenReader(feature_service),
+    )
+    with running(app) as client:
+        ready(client, version)
+        (prediction,) = client.post("/v1/predict", json={"text": "bad"}).json()["predictions"]
+        assert prediction["label"] == LABELS[0]
+        assert prediction["degraded"] is True
+        assert prediction["features"]["subject_activity"]["status"] == "unavailable"
+        failures = 'fti_inference_feature_read_failures_total{kind="error"}'
+        assert metric(client, failures) == 0

