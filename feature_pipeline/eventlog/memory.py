@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, utc_now
-from feature_pipeline.eventlog.identity import settle
-from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, routes, trimmed
+from feature_pipeline.eventlog.identity import HeldLedger, settle_batch
+from feature_pipeline.eventlog.port import (
+    Entry,
+    LogBatch,
+    Receipt,
+    ahead,
+    not_empty,
+    routes,
+    trimmed,
+    unacknowledged,
+)
 from shared.events import EARLIEST, Label, Mention
 
 
@@ -20,20 +29,16 @@ class MemoryEventLog:
         self._clock = clock
         self._entries: list[list[Entry]] = [[] for _ in range(partitions)]
         self._trimmed = [0] * partitions
-        self._keys: dict[str, tuple[str, str]] = {}
-        self._labels: dict[str, tuple[str, datetime]] = {}
+        self._acknowledged = [0] * partitions
+        self._ledger = HeldLedger()
         self._latest = EARLIEST
 
     def append(self, events: Sequence[Mention | Label]) -> list[Receipt]:
         """See ``EventLog``."""
-        receipts = []
-        for event in events:
-            receipt, known = settle(self, event, self._next_moment())
-            if known is not None:
-                self._latest = known.known_at
-                self._remember(known)
-                self._record(known)
-            receipts.append(receipt)
+        receipts, recorded = settle_batch(self._ledger, events, self._latest, self._clock)
+        for event in recorded:
+            self._latest = event.known_at
+            self._record(event)
         return receipts
 
     def begin_after(
@@ -42,13 +47,12 @@ class MemoryEventLog:
         """See ``EventLog``."""
         if self.size():
             raise not_empty(self.size())
-        self._keys.clear()
-        self._labels.clear()
+        self._ledger = HeldLedger()
         self._latest = watermark
         for mention in mentions:
-            self._remember(mention)
+            self._ledger.remember(mention)
         for label in labels:
-            self._remember(label)
+            self._ledger.remember(label)
 
     def heartbeat(self) -> None:
         """See ``EventLog``."""
@@ -58,6 +62,8 @@ class MemoryEventLog:
         """See ``EventLog``."""
         if after < self._trimmed[partition]:
             raise trimmed(partition, after, self._trimmed[partition] + 1)
+        if after > self._last(partition):
+            raise ahead(partition, after, self._last(partition))
         waiting = [entry for entry in self._entries[partition] if entry.position > after]
         entries = tuple(waiting[:limit])
         complete = len(entries) == len(waiting)
@@ -68,12 +74,28 @@ class MemoryEventLog:
             watermark=self._latest if complete else entries[-1].event.known_at,
         )
 
+    def acknowledge(self, partition: int, position: int) -> None:
+        """See ``EventLog``."""
+        if position > self._last(partition):
+            raise ahead(partition, position, self._last(partition))
+        self._acknowledged[partition] = max(self._acknowledged[partition], position)
+
+    def backlog(self) -> int:
+        """See ``EventLog``."""
+        lasts = sum(self._last(partition) for partition in range(self.partitions))
+        return lasts - sum(self._acknowledged)
+
+    def acknowledged(self, partition: int) -> range:
+        """See ``EventLog``."""
+        return range(self._trimmed[partition] + 1, self._acknowledged[partition] + 1)
+
     def trim(self, partition: int, before: int) -> None:
         """See ``EventLog``."""
-        last = self._trimmed[partition] + len(self._entries[partition])
+        if before - 1 > self._acknowledged[partition]:
+            raise unacknowledged(partition, before, self._acknowledged[partition])
         kept = [entry for entry in self._entries[partition] if entry.position >= before]
         self._entries[partition] = kept
-        self._trimmed[partition] = max(self._trimmed[partition], min(last, before - 1))
+        self._trimmed[partition] = max(self._trimmed[partition], before - 1)
 
     def size(self) -> int:
         """See ``EventLog``."""
@@ -82,26 +104,11 @@ class MemoryEventLog:
     def close(self) -> None:
         """See ``EventLog``."""
 
-    def keys_of(self, mention_id: str) -> tuple[str, str] | None:
-        """See ``Ledger``."""
-        return self._keys.get(mention_id)
-
-    def label_of(self, mention_id: str) -> tuple[str, datetime] | None:
-        """See ``Ledger``."""
-        return self._labels.get(mention_id)
-
-    def _next_moment(self) -> datetime:
-        return max(self._clock(), self._latest + timedelta(microseconds=1))
-
-    def _remember(self, event: KnownEvent) -> None:
-        if isinstance(event, KnownMention):
-            mention = event.mention
-            self._keys[mention.mention_id] = (mention.subject_id, mention.source_id)
-        else:
-            self._labels[event.label.mention_id] = (event.label.label, event.known_at)
+    def _last(self, partition: int) -> int:
+        return self._trimmed[partition] + len(self._entries[partition])
 
     def _record(self, event: KnownEvent) -> None:
         keys = event.mention if isinstance(event, KnownMention) else event
         for partition, roles in routes(keys.subject_id, keys.source_id, self.partitions).items():
-            position = self._trimmed[partition] + len(self._entries[partition]) + 1
+            position = self._last(partition) + 1
             self._entries[partition].append(Entry(partition, position, roles, event))

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
-from shared.errors import InputError, StateError
+from shared.errors import FtiError, InputError, StateError
 from shared.events import Label, Mention
 from shared.features import Role
 
@@ -56,8 +56,19 @@ class Receipt:
     error: InputError | None = None
 
 
+class LogUnavailableError(FtiError):
+    """The log does not answer, or does not take what it is given, for now.
+
+    Whoever was appending does not know whether it happened, and may ask again: what was appended
+    is a duplicate then.
+    """
+
+
 class EventLog(Protocol):
-    """A log of mentions and labels."""
+    """A log of mentions and labels.
+
+    Every method raises ``LogUnavailableError`` when the log cannot be reached.
+    """
 
     @property
     def partitions(self) -> int:
@@ -92,12 +103,35 @@ class EventLog(Protocol):
         """Return up to ``limit`` entries that follow a position (0: from the beginning).
 
         Raises:
-            StateError: entries after that position have been trimmed away.
+            StateError: entries after that position have been trimmed away, or the log ends before
+                it, as one does that lost entries or was put back from a backup.
         """
         ...
 
+    def acknowledge(self, partition: int, position: int) -> None:
+        """Take note that the reader's state up to a position is saved.
+
+        It will not ask for earlier entries again. A lower position than before changes nothing.
+
+        Raises:
+            StateError: the log ends before that position.
+        """
+        ...
+
+    def backlog(self) -> int:
+        """Return the number of entries, over all partitions, that wait to be acknowledged."""
+        ...
+
+    def acknowledged(self, partition: int) -> range:
+        """Return the positions of the entries that are acknowledged and not trimmed away."""
+        ...
+
     def trim(self, partition: int, before: int) -> None:
-        """Forget the entries of a partition that stand before a position."""
+        """Forget the entries of a partition that stand before a position.
+
+        Raises:
+            StateError: some of them have not been acknowledged; nothing is forgotten.
+        """
         ...
 
     def size(self) -> int:
@@ -141,7 +175,7 @@ def not_empty(entries: int) -> StateError:
         "event log",
         expected="no events yet, since history is loaded before the first event",
         found=f"{entries} entries",
-        remedy="Use another FTI_HOME, or post these texts as events.",
+        remedy="Post these texts as events, or begin with a new FTI_HOME and an empty log.",
     )
 
 
@@ -152,4 +186,44 @@ def trimmed(partition: int, after: int, first: int) -> StateError:
         expected=f"the entry after position {after}",
         found=f"a log that begins at position {first}",
         remedy="Events between the two are gone; rebuild the features from the offline tables.",
+    )
+
+
+def ahead(partition: int, position: int, last: int) -> StateError:
+    """Return the error for a reader that has been further than the log goes."""
+    return StateError(
+        f"event log, partition {partition}",
+        expected=f"a log that reaches the reader's position {position}",
+        found=f"one that ends at position {last}",
+        remedy="The log lost entries, or is another one; rebuild the features from the log.",
+    )
+
+
+def unacknowledged(partition: int, before: int, acknowledged: int) -> StateError:
+    """Return the error for entries that are to be forgotten while a reader still needs them."""
+    return StateError(
+        f"event log, partition {partition}",
+        expected=f"the entries before position {before} acknowledged by the stream",
+        found=f"those up to position {acknowledged}",
+        remedy="Let the stream worker catch up, or trim less.",
+    )
+
+
+def other_partitions(log: str, wanted: int, found: int) -> StateError:
+    """Return the error for a log that was made with another number of partitions."""
+    return StateError(
+        log,
+        expected=f"{wanted} partitions",
+        found=f"{found}",
+        remedy="The number is fixed when a log is made; set it back.",
+    )
+
+
+def other_format(log: str, wanted: int, found: int) -> StateError:
+    """Return the error for a log whose entries another version of this software wrote."""
+    return StateError(
+        log,
+        expected=f"entries of format {wanted}",
+        found=f"format {found}",
+        remedy="Use the version that wrote it, or begin with a new FTI_HOME and an empty log.",
     )

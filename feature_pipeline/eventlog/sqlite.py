@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,24 +11,39 @@ from pathlib import Path
 
 from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, from_micros, to_micros, utc_now
-from feature_pipeline.eventlog.identity import settle
-from feature_pipeline.eventlog.port import Entry, LogBatch, Receipt, not_empty, routes, trimmed
-from shared.errors import StateError
+from feature_pipeline.eventlog.encoding import (
+    FORMAT,
+    decode_events,
+    decode_roles,
+    encode_event,
+    encode_roles,
+)
+from feature_pipeline.eventlog.identity import settle_batch
+from feature_pipeline.eventlog.port import (
+    Entry,
+    LogBatch,
+    LogUnavailableError,
+    Receipt,
+    ahead,
+    not_empty,
+    other_format,
+    other_partitions,
+    routes,
+    trimmed,
+    unacknowledged,
+)
+from feature_pipeline.eventlog.sqlite_ledger import LEDGER_SCHEMA, forget_all, recall, remember
 from shared.events import Label, Mention
-from shared.features import Role
 from shared.sqlite_file import open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clock (latest INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS partitions (
-    partition INTEGER PRIMARY KEY, last INTEGER NOT NULL, trimmed INTEGER NOT NULL);
+    partition INTEGER PRIMARY KEY, last INTEGER NOT NULL, trimmed INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS entries (
-    partition INTEGER, position INTEGER, known_at INTEGER NOT NULL, roles TEXT NOT NULL,
-    event TEXT NOT NULL, PRIMARY KEY (partition, position)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mentions (
-    mention_id TEXT PRIMARY KEY, subject_id TEXT NOT NULL, source_id TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS labels (
-    mention_id TEXT PRIMARY KEY, label TEXT NOT NULL, known_at INTEGER NOT NULL) WITHOUT ROWID;
+    partition INTEGER, position INTEGER, roles INTEGER NOT NULL, event TEXT NOT NULL,
+    PRIMARY KEY (partition, position)) WITHOUT ROWID;
 """
 
 
@@ -44,23 +58,17 @@ class SqliteEventLog:
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
-        self._connection = open_sqlite(path, _SCHEMA)
-        self.partitions = self._fix_partitions(partitions)
+        self._connection = open_sqlite(path, _SCHEMA + LEDGER_SCHEMA)
+        self.partitions = partitions
+        self._make_or_check()
 
     def append(self, events: Sequence[Mention | Label]) -> list[Receipt]:
         """See ``EventLog``."""
-        receipts = []
         with self._transaction() as cursor:
-            latest = _latest(cursor)
-            for event in events:
-                moment = max(to_micros(self._clock()), latest + 1)
-                receipt, known = settle(_SqlLedger(cursor), event, from_micros(moment))
-                if known is not None:
-                    latest = moment
-                    _remember(cursor, [known])
-                    self._record(cursor, known)
-                receipts.append(receipt)
-            cursor.execute("UPDATE clock SET latest = ?", (latest,))
+            latest, ledger = from_micros(_latest(cursor)), recall(cursor, events)
+            receipts, recorded = settle_batch(ledger, events, latest, self._clock)
+            remember(cursor, recorded)
+            self._record(cursor, recorded)
         return receipts
 
     def begin_after(
@@ -71,9 +79,8 @@ class SqliteEventLog:
             (entries,) = cursor.execute("SELECT sum(last) FROM partitions").fetchone()
             if entries:
                 raise not_empty(entries)
-            cursor.execute("DELETE FROM mentions")
-            cursor.execute("DELETE FROM labels")
-            _remember(cursor, (*mentions, *labels))
+            forget_all(cursor)
+            remember(cursor, (*mentions, *labels))
             cursor.execute("UPDATE clock SET latest = ?", (to_micros(watermark),))
 
     def heartbeat(self) -> None:
@@ -85,36 +92,66 @@ class SqliteEventLog:
     def read(self, partition: int, after: int, limit: int) -> LogBatch:
         """See ``EventLog``."""
         with self._transaction("DEFERRED") as cursor:
-            (gone,) = cursor.execute(
-                "SELECT trimmed FROM partitions WHERE partition = ?", (partition,)
-            ).fetchone()
+            last, gone, _ = _ends(cursor, partition)
             if after < gone:
                 raise trimmed(partition, after, gone + 1)
+            if after > last:
+                raise ahead(partition, after, last)
             rows = cursor.execute(
-                "SELECT position, known_at, roles, event FROM entries"
+                "SELECT position, roles, event FROM entries"
                 " WHERE partition = ? AND position > ? ORDER BY position LIMIT ?",
-                (partition, after, limit + 1),
+                (partition, after, limit),
             ).fetchall()
             latest = from_micros(_latest(cursor))
+        events = decode_events(text for _, _, text in rows)
         entries = tuple(
-            Entry(partition, position, _read_roles(roles), _read_event(event, known_at))
-            for position, known_at, roles, event in rows[:limit]
+            Entry(partition, position, decode_roles(roles), event)
+            for (position, roles, _), event in zip(rows, events, strict=True)
         )
+        position = entries[-1].position if entries else after
         return LogBatch(
             partition=partition,
             entries=entries,
-            position=entries[-1].position if entries else after,
-            watermark=latest if len(rows) <= limit else entries[-1].event.known_at,
+            position=position,
+            watermark=latest if position == last else entries[-1].event.known_at,
         )
+
+    def acknowledge(self, partition: int, position: int) -> None:
+        """See ``EventLog``."""
+        with self._transaction() as cursor:
+            last, _, _ = _ends(cursor, partition)
+            if position > last:
+                raise ahead(partition, position, last)
+            cursor.execute(
+                "UPDATE partitions SET acknowledged = max(acknowledged, ?) WHERE partition = ?",
+                (position, partition),
+            )
+
+    def backlog(self) -> int:
+        """See ``EventLog``."""
+        with self._transaction("DEFERRED") as cursor:
+            (waiting,) = cursor.execute(
+                "SELECT sum(last - acknowledged) FROM partitions"
+            ).fetchone()
+        return int(waiting)
+
+    def acknowledged(self, partition: int) -> range:
+        """See ``EventLog``."""
+        with self._transaction("DEFERRED") as cursor:
+            _, gone, acknowledged = _ends(cursor, partition)
+        return range(gone + 1, acknowledged + 1)
 
     def trim(self, partition: int, before: int) -> None:
         """See ``EventLog``."""
         with self._transaction() as cursor:
+            _, _, acknowledged = _ends(cursor, partition)
+            if before - 1 > acknowledged:
+                raise unacknowledged(partition, before, acknowledged)
             cursor.execute(
                 "DELETE FROM entries WHERE partition = ? AND position < ?", (partition, before)
             )
             cursor.execute(
-                "UPDATE partitions SET trimmed = max(trimmed, min(last, ?)) WHERE partition = ?",
+                "UPDATE partitions SET trimmed = max(trimmed, ?) WHERE partition = ?",
                 (before - 1, partition),
             )
 
@@ -129,74 +166,61 @@ class SqliteEventLog:
         with self._lock:
             self._connection.close()
 
-    def _fix_partitions(self, wanted: int) -> int:
+    def _make_or_check(self) -> None:
+        place = f"event log {self._path}"
         with self._transaction() as cursor:
             (found,) = cursor.execute("SELECT count(*) FROM partitions").fetchone()
+            (written,) = cursor.execute("PRAGMA user_version").fetchone()
             if not found:
+                cursor.execute(f"PRAGMA user_version = {FORMAT}")
                 cursor.execute("INSERT INTO clock VALUES (0)")
                 cursor.executemany(
-                    "INSERT INTO partitions VALUES (?, 0, 0)", [(index,) for index in range(wanted)]
+                    "INSERT INTO partitions VALUES (?, 0, 0, 0)",
+                    [(index,) for index in range(self.partitions)],
                 )
-            elif found != wanted:
-                raise StateError(
-                    f"event log {self._path}",
-                    expected=f"{wanted} partitions",
-                    found=f"{found}",
-                    remedy="The number is fixed when a log is made; set it back.",
-                )
-        return wanted
+            elif written != FORMAT:
+                raise other_format(place, FORMAT, written)
+            elif found != self.partitions:
+                raise other_partitions(place, self.partitions, found)
 
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
         with self._lock:
             cursor = self._connection.cursor()
-            cursor.execute(f"BEGIN {mode}")
             try:
+                cursor.execute(f"BEGIN {mode}")
                 yield cursor
-            except BaseException:
-                cursor.execute("ROLLBACK")
-                raise
-            else:
                 cursor.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise LogUnavailableError(
+                    f"event log {self._path}",
+                    expected="a file that can be read and written",
+                    found=str(error),
+                    remedy="See that its disk is there and not full.",
+                ) from error
             finally:
+                if self._connection.in_transaction:
+                    cursor.execute("ROLLBACK")
                 cursor.close()
 
-    def _record(self, cursor: sqlite3.Cursor, event: KnownEvent) -> None:
-        keys = event.mention if isinstance(event, KnownMention) else event
-        for partition, roles in routes(keys.subject_id, keys.source_id, self.partitions).items():
-            (position,) = cursor.execute(
-                "UPDATE partitions SET last = last + 1 WHERE partition = ? RETURNING last",
-                (partition,),
-            ).fetchone()
-            cursor.execute(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)",
-                (
-                    partition,
-                    position,
-                    to_micros(event.known_at),
-                    ",".join(sorted(roles)),
-                    _write_event(event),
-                ),
-            )
-
-
-class _SqlLedger:
-    """The log's memory of events, inside a transaction."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
-
-    def keys_of(self, mention_id: str) -> tuple[str, str] | None:
-        row = self._cursor.execute(
-            "SELECT subject_id, source_id FROM mentions WHERE mention_id = ?", (mention_id,)
-        ).fetchone()
-        return (row[0], row[1]) if row else None
-
-    def label_of(self, mention_id: str) -> tuple[str, datetime] | None:
-        row = self._cursor.execute(
-            "SELECT label, known_at FROM labels WHERE mention_id = ?", (mention_id,)
-        ).fetchone()
-        return (row[0], from_micros(row[1])) if row else None
+    def _record(self, cursor: sqlite3.Cursor, events: Sequence[KnownEvent]) -> None:
+        if not events:
+            return
+        lasts = dict(cursor.execute("SELECT partition, last FROM partitions").fetchall())
+        rows = []
+        for event in events:
+            keys = event.mention if isinstance(event, KnownMention) else event
+            text = encode_event(event)
+            placed = routes(keys.subject_id, keys.source_id, self.partitions)
+            for partition, roles in placed.items():
+                lasts[partition] += 1
+                rows.append((partition, lasts[partition], encode_roles(roles), text))
+        cursor.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", rows)
+        cursor.executemany(
+            "UPDATE partitions SET last = ? WHERE partition = ?",
+            [(last, partition) for partition, last in lasts.items()],
+        )
+        cursor.execute("UPDATE clock SET latest = ?", (to_micros(events[-1].known_at),))
 
 
 def _latest(cursor: sqlite3.Cursor) -> int:
@@ -204,55 +228,9 @@ def _latest(cursor: sqlite3.Cursor) -> int:
     return int(latest)
 
 
-def _remember(cursor: sqlite3.Cursor, events: Sequence[KnownEvent]) -> None:
-    cursor.executemany(
-        "INSERT INTO mentions VALUES (?, ?, ?)",
-        [
-            (event.mention.mention_id, event.mention.subject_id, event.mention.source_id)
-            for event in events
-            if isinstance(event, KnownMention)
-        ],
-    )
-    cursor.executemany(
-        "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
-        [
-            (event.label.mention_id, event.label.label, to_micros(event.known_at))
-            for event in events
-            if isinstance(event, KnownLabel)
-        ],
-    )
-
-
-def _write_event(event: KnownEvent) -> str:
-    if isinstance(event, KnownMention):
-        return json.dumps({"mention": event.mention.model_dump(mode="json")})
-    previous = event.previous_known_at
-    return json.dumps(
-        {
-            "label": event.label.model_dump(mode="json"),
-            "subject_id": event.subject_id,
-            "source_id": event.source_id,
-            "previous_label": event.previous_label,
-            "previous_known_at": None if previous is None else to_micros(previous),
-        }
-    )
-
-
-def _read_event(text: str, known_at: int) -> KnownEvent:
-    fields = json.loads(text)
-    if "mention" in fields:
-        return KnownMention(Mention.model_validate(fields["mention"]), from_micros(known_at))
-    previous = fields["previous_known_at"]
-    return KnownLabel(
-        label=Label.model_validate(fields["label"]),
-        known_at=from_micros(known_at),
-        subject_id=fields["subject_id"],
-        source_id=fields["source_id"],
-        previous_label=fields["previous_label"],
-        previous_known_at=None if previous is None else from_micros(previous),
-    )
-
-
-def _read_roles(text: str) -> frozenset[Role]:
-    roles: tuple[Role, ...] = ("subject", "source")
-    return frozenset(role for role in roles if role in text.split(","))
+def _ends(cursor: sqlite3.Cursor, partition: int) -> tuple[int, int, int]:
+    """Return a partition's last position, the last one trimmed, and the last one acknowledged."""
+    last, gone, acknowledged = cursor.execute(
+        "SELECT last, trimmed, acknowledged FROM partitions WHERE partition = ?", (partition,)
+    ).fetchone()
+    return last, gone, acknowledged

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import timedelta
-from pathlib import Path
+from threading import Event
 
 import pytest
 
 from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.eventlog.port import Entry, EventLog, partition_of
-from feature_pipeline.eventlog.sqlite import SqliteEventLog
 from shared.errors import StateError
-from shared.events import Label, Mention
-from tests.features.conftest import START, TurnableClock
+from shared.events import EARLIEST, Label, Mention
+from tests.features.conftest import START, OpenLog, TurnableClock
 
 
 def mention(number: int, subject: str = "heat", source: str = "ann") -> Mention:
@@ -134,24 +135,172 @@ def test_trimmed_position_is_refused(log: EventLog) -> None:
     """A reader whose place was trimmed away is told, not moved."""
     log.append([mention(n) for n in range(10)])
     part = partition_of("subject:heat", 2)
+    log.acknowledge(part, 5)
     log.trim(part, before=6)
     assert [e.position for e in log.read(part, 5, 100).entries] == [6, 7, 8, 9, 10]
     with pytest.raises(StateError, match="begins at position 6"):
         log.read(part, 4, 100)
 
 
-def test_sqlite_log_survives_and_keeps_its_partitions(tmp_path: Path) -> None:
-    """A reopened log holds what was appended; another number of partitions is refused."""
-    path = tmp_path / "log.db"
-    log = SqliteEventLog(path, partitions=2)
-    log.append([mention(1), label(1, "bad")])
-    before = entries(log)
-    log.close()
-    reopened = SqliteEventLog(path, partitions=2)
-    assert entries(reopened) == before
-    reopened.close()
-    with pytest.raises(StateError, match="3 partitions"):
-        SqliteEventLog(path, partitions=3)
+def test_backlog_is_what_waits_to_be_acknowledged(log: EventLog) -> None:
+    """Each entry counts until the reader's state up to it is saved; a lower position is nothing."""
+    log.append([mention(n) for n in range(10)])
+    part = partition_of("subject:heat", 2)
+    waiting = log.size()
+    assert log.backlog() == waiting
+    log.acknowledge(part, 7)
+    assert log.backlog() == waiting - 7
+    log.acknowledge(part, 3)
+    assert log.backlog() == waiting - 7
+
+
+def test_trimming_leaves_the_backlog_alone(log: EventLog) -> None:
+    """Trimmed entries were acknowledged, so what waits stays the same."""
+    log.append([mention(n) for n in range(10)])
+    part = partition_of("subject:heat", 2)
+    log.acknowledge(part, 7)
+    before = (log.backlog(), log.size())
+    log.trim(part, before=8)
+    log.trim(part, before=3)
+    assert (log.backlog(), log.size()) == (before[0], before[1] - 7)
+
+
+def test_acknowledged_entries_that_are_left_are_told(log: EventLog) -> None:
+    """Who trims learns which entries it may: acknowledged, and not trimmed before."""
+    log.append([mention(n) for n in range(10)])
+    part = partition_of("subject:heat", 2)
+    assert log.acknowledged(part) == range(1, 1)
+    log.acknowledge(part, 7)
+    log.trim(part, before=3)
+    assert log.acknowledged(part) == range(3, 8)
+
+
+def test_unacknowledged_entries_are_not_trimmed(log: EventLog) -> None:
+    """Entries that a reader may still ask for stay, and the error says how far it is."""
+    log.append([mention(n) for n in range(10)])
+    part = partition_of("subject:heat", 2)
+    log.acknowledge(part, 4)
+    with pytest.raises(StateError, match=r"before position 6 acknowledged.* up to position 4"):
+        log.trim(part, before=6)
+    assert [e.position for e in log.read(part, 0, 100).entries][:1] == [1]
+
+
+def test_log_that_ends_before_its_reader_is_refused(log: EventLog) -> None:
+    """A position beyond the end means that entries were lost: nothing is read past them."""
+    log.append([mention(n) for n in range(3)])
+    part = partition_of("subject:heat", 2)
+    last = log.read(part, 0, 100).position
+    assert log.read(part, last, 100).entries == ()
+    with pytest.raises(StateError, match=f"ends at position {last}"):
+        log.read(part, last + 1, 100)
+    with pytest.raises(StateError, match=f"ends at position {last}"):
+        log.acknowledge(part, last + 1)
+
+
+def test_every_field_comes_back(log: EventLog) -> None:
+    """An event is read as it was posted, with every field that its contract has."""
+    posted = Mention(
+        mention_id='m "1"',
+        subject_id="Ärger, [Film]",
+        source_id="ann\\",
+        text="fine \u0000 \U0001f600\n\u2028",
+        published_at=START - timedelta(microseconds=1),
+        language="pt-BR",
+        url="https://example.org/?a=1",
+    )
+    judged = Label(mention_id='m "1"', label="good", labelled_at=START, annotator="Zoë")
+    assert all(posted.model_dump().values())
+    log.append([posted, judged])
+    for part in range(log.partitions):
+        for entry in log.read(part, 0, 10).entries:
+            event = entry.event
+            if isinstance(event, KnownMention):
+                assert event.mention == posted
+                assert event.mention.model_dump() == posted.model_dump()
+            else:
+                assert event.label == judged
+                assert (event.subject_id, event.source_id) == (posted.subject_id, posted.source_id)
+    assert len(entries(log)) in {2, 4}
+
+
+def test_reopened_log_holds_what_was_appended(open_log: OpenLog) -> None:
+    """Entries, what is known of mentions, and what is acknowledged outlive the process."""
+    with closing(open_log(2)) as log:
+        log.append([mention(n) for n in range(3)])
+        log.acknowledge(partition_of("subject:heat", 2), 2)
+        log.heartbeat()
+        before = (entries(log), log.backlog(), log.size())
+        marks = [log.read(part, 0, 100).watermark for part in range(2)]
+    with closing(open_log(2)) as log:
+        assert (entries(log), log.backlog(), log.size()) == before
+        assert [log.read(part, 0, 100).watermark for part in range(2)] == marks
+        assert [r.status for r in log.append([mention(1), label(1, "bad")])] == [
+            "duplicate",
+            "accepted",
+        ]
+
+
+def test_partitions_of_a_log_are_fixed(open_log: OpenLog) -> None:
+    """A log is not opened with another number of partitions, and keeps its own."""
+    open_log(2).close()
+    with pytest.raises(StateError, match="expected 3 partitions, found 2"):
+        open_log(3)
+    open_log(2).close()
+
+
+def test_gateways_append_each_mention_once(open_shared_log: OpenLog) -> None:
+    """Of appenders that offer the same mentions at once one is told accepted, the others not."""
+    with ExitStack() as stack:
+        logs = [stack.enter_context(closing(open_shared_log(2))) for _ in range(3)]
+
+        def post(number: int) -> list[str]:
+            start = number * 5
+            batch = [mention(n, subject=f"s{n}") for n in range(start, start + 20)]
+            return [receipt.status for receipt in logs[number % 3].append(batch)]
+
+        with ThreadPoolExecutor(6) as threads:
+            statuses = [status for answer in threads.map(post, range(30)) for status in answer]
+        posted = 29 * 5 + 20
+        assert statuses.count("accepted") == posted
+        mine = [_id(e) for e in entries(logs[0]) if "subject" in e.roles]
+        assert sorted(mine) == sorted(f"m{n}" for n in range(posted))
+        for part in range(2):
+            batch = logs[1].read(part, 0, 1_000)
+            times = [e.event.known_at for e in batch.entries]
+            assert times == sorted(set(times))
+            assert [e.position for e in batch.entries] == list(range(1, len(times) + 1))
+
+
+def test_no_entry_comes_behind_a_watermark(open_shared_log: OpenLog) -> None:
+    """While others append and the heart beats, what is read next is known after the watermark."""
+    done = Event()
+
+    def beat(log: EventLog) -> None:
+        while not done.is_set():
+            log.heartbeat()
+
+    def post(log: EventLog) -> None:
+        try:
+            for number in range(150):
+                log.append([mention(number, subject=f"s{number}")])
+        finally:
+            done.set()
+
+    with (
+        closing(open_shared_log(2)) as reader,
+        closing(open_shared_log(2)) as writer,
+        closing(open_shared_log(2)) as heart,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        running = [threads.submit(beat, heart), threads.submit(post, writer)]
+        position, watermark = 0, EARLIEST
+        while not done.is_set() or reader.read(0, position, 7).entries:
+            batch = reader.read(0, position, 7)
+            assert all(e.event.known_at > watermark for e in batch.entries)
+            assert batch.watermark >= watermark
+            position, watermark = batch.position, batch.watermark
+        for future in running:
+            future.result()
 
 
 def _id(entry: Entry) -> str:
