@@ -16,6 +16,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+CLIENT = "client"
+"""Where a request's state holds the name of the client whose token it carries."""
+
 ANY_SCOPE = ""
 """What is asked of a token where it need not allow anything in particular."""
 
@@ -35,7 +38,7 @@ class Refuse(Protocol):
 class BearerTokens:
     """Lets requests pass that carry a token which allows what they ask for; websockets never.
 
-    Log lines of a request that passed carry its client's name, as `client`.
+    Log lines of a request that passed carry its client's name, as `client`, and so does its state.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class BearerTokens:
         elif needed and needed not in client.scopes:
             await self._turn_away(send, scope["path"], "scope", needed)
         else:
+            scope.setdefault("state", {})[CLIENT] = client.name
             with bound_contextvars(client=client.name):
                 await self._app(scope, receive, send)
 

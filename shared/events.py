@@ -17,6 +17,8 @@ from pydantic import (
 from shared.text import MAX_TEXT_CHARS, normalise
 
 MAX_ID_CHARS = 200
+MAX_LANGUAGE_CHARS = 35
+MAX_URL_CHARS = 2_000
 
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,8 +73,8 @@ class Mention(Event):
     source_id: Identifier
     text: Text
     published_at: Moment
-    language: Annotated[str, Field(min_length=2, max_length=35)] | None = None
-    url: Annotated[str, Field(max_length=2_000)] | None = None
+    language: Annotated[str, Field(min_length=2, max_length=MAX_LANGUAGE_CHARS)] | None = None
+    url: Annotated[str, Field(max_length=MAX_URL_CHARS)] | None = None
 
 
 class Label(Event):

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from feature_pipeline.gateway.refusal import TurnedAwayError
 from shared.errors import FtiError, InputError
 from shared.logs import get_logger
 
 _log = get_logger(__name__)
 
 
-class BodyTooLargeError(FtiError):
-    """A request's body is larger than the service takes."""
+class RequestError(InputError):
+    """A request that is refused before its body is understood.
+
+    Attributes:
+        status: of the answer.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        *,
+        expected: str,
+        found: str,
+        remedy: str = "",
+        status: HTTPStatus = HTTPStatus.BAD_REQUEST,
+    ) -> None:
+        super().__init__(place, expected=expected, found=found, remedy=remedy)
+        self.status = status
 
 
 def answer_errors(app: FastAPI) -> None:
     """Give an application its answers to errors: ``{"error": {…}}`` with the right status."""
 
-    @app.exception_handler(FtiError)
-    async def on_fti_error(_: Request, error: FtiError) -> JSONResponse:
-        status = 413 if isinstance(error, BodyTooLargeError) else 400
+    @app.exception_handler(InputError)
+    async def on_input_error(_: Request, error: InputError) -> JSONResponse:
+        status = error.status if isinstance(error, RequestError) else HTTPStatus.BAD_REQUEST
         return JSONResponse({"error": error.as_dict()}, status_code=status)
+
+    @app.exception_handler(TurnedAwayError)
+    async def on_turned_away(_: Request, error: TurnedAwayError) -> JSONResponse:
+        return JSONResponse(
+            {"error": error.as_dict()}, status_code=error.status, headers=error.headers
+        )
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -31,7 +57,14 @@ def answer_errors(app: FastAPI) -> None:
             expected="a path and method that this service has (see /docs)",
             found=str(error.detail),
         )
-        return JSONResponse({"error": answer.as_dict()}, status_code=error.status_code)
+        return JSONResponse(
+            {"error": answer.as_dict()}, status_code=error.status_code, headers=error.headers
+        )
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_client_gone(_request: Request, _error: ClientDisconnect) -> Response:
+        # Nobody reads it; the number is the one that nginx gave it.
+        return Response(status_code=499)
 
     @app.exception_handler(Exception)
     async def on_failure(request: Request, error: Exception) -> JSONResponse:

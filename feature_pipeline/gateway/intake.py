@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
 
 from feature_pipeline.admission import Admission
-from feature_pipeline.dead_letters import DeadLetter, DeadLetters
-from feature_pipeline.eventlog.port import EventLog
+from feature_pipeline.dead_letters import DeadLetter, DeadLetters, DeadLettersFullError
+from feature_pipeline.eventlog.port import EventLog, LogUnavailableError
+from feature_pipeline.gateway.batch import Batch, Kind
+from feature_pipeline.gateway.refusal import dead_letters_full, log_unavailable
 from shared.errors import InputError
 from shared.events import Label, Mention
+from shared.logs import get_logger
 from shared.task import Task
-from shared.validation import printable, shown
+from shared.validation import printable
 
-Kind = Literal["mentions", "labels"]
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,80 +46,92 @@ class Intake:
     ) -> None:
         self._log = log
         self._dead_letters = dead_letters
-        self._max_batch = max_batch
+        self.max_batch = max_batch
         admission = Admission(task)
         self._admit: dict[Kind, Callable[[str, object], Mention | Label]] = {
             "mentions": admission.mention,
             "labels": admission.label,
         }
 
-    def take(self, kind: Kind, body: bytes) -> Outcome:
-        """Take a batch ``{"mentions": […]}`` or ``{"labels": […]}``.
-
-        All items that fit are appended in one transaction, on disk when this returns.
+    def read(self, kind: Kind, body: bytes) -> Batch:
+        """Take a body apart.
 
         Raises:
-            InputError: the body is no such batch; it is kept as a dead letter.
+            InputError: the body is no batch; it is kept as a dead letter.
+            TurnedAwayError: it is none, and there is no room to keep it.
         """
         try:
-            items = self._items(kind, body)
+            return Batch.read(kind, body, self.max_batch)
         except InputError as error:
             self._keep(kind, [(str(error), body)])
             raise
+
+    def take(self, batch: Batch) -> Outcome:
+        """Append all items that fit in one transaction, on disk when this returns; keep the others.
+
+        Whoever gets an error may send the batch again: no item is counted twice.
+
+        Raises:
+            TurnedAwayError: the log does not take the events, or there is no room for what does
+                not fit.
+        """
+        outcome = self.offer(batch, check_room=True)
+        self._keep(
+            batch.kind,
+            [(str(rejection.error), batch.raw(rejection.index)) for rejection in outcome.rejected],
+        )
+        return outcome
+
+    def offer(self, batch: Batch, *, check_room: bool = False) -> Outcome:
+        """Append all items that fit, as ``take`` does, and only tell of the others.
+
+        Args:
+            batch: the items.
+            check_room: append nothing when an item does not fit and could not be kept.
+
+        Raises:
+            TurnedAwayError: as ``take`` does.
+        """
         events: list[tuple[int, Mention | Label]] = []
         rejected: list[Rejection] = []
-        for index, item in enumerate(items):
+        for index, item in enumerate(batch.items):
             try:
-                events.append((index, self._admit[kind](f"{kind}[{index}]", item)))
+                events.append((index, self._admit[batch.kind](f"{batch.kind}[{index}]", item)))
             except InputError as error:
                 rejected.append(Rejection(index, _mention_id(item), error))
-        receipts = self._log.append([event for _, event in events])
+        if check_room and rejected and self._dead_letters.full:
+            raise dead_letters_full()
+        try:
+            receipts = self._log.append([event for _, event in events])
+        except LogUnavailableError as error:
+            _log.warning("the log took no events", error=str(error))
+            raise log_unavailable() from None
         statuses = [receipt.status for receipt in receipts]
         for (index, event), receipt in zip(events, receipts, strict=True):
             if receipt.error is not None:
-                placed = receipt.error.within(f"{kind}[{index}]")
+                placed = receipt.error.within(f"{batch.kind}[{index}]")
                 rejected.append(Rejection(index, event.mention_id, placed))
-        self._keep(
-            kind,
-            [
-                (str(rejection.error), json.dumps(items[rejection.index]).encode())
-                for rejection in rejected
-            ],
-        )
         return Outcome(
             accepted=statuses.count("accepted"),
             duplicates=statuses.count("duplicate"),
             rejected=sorted(rejected, key=lambda rejection: rejection.index),
         )
 
-    def _items(self, kind: Kind, body: bytes) -> list[Any]:
-        try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise InputError("body", expected="a JSON document", found=str(error)[:200]) from None
-        if not isinstance(document, dict) or set(document) != {kind}:
-            found = (
-                f"an object with the fields {sorted(document)}"
-                if isinstance(document, dict)
-                else shown(document)
-            )
-            raise InputError("body", expected=f'an object {{"{kind}": […]}}', found=found)
-        items = document[kind]
-        if not isinstance(items, list) or not 1 <= len(items) <= self._max_batch:
-            found = f"{len(items)} items" if isinstance(items, list) else shown(items)
-            raise InputError(
-                f"body, {kind}",
-                expected=f"a list of 1 to {self._max_batch} items",
-                found=found,
-            )
-        return items
-
     def _keep(self, kind: Kind, rejected: list[tuple[str, bytes]]) -> None:
-        if rejected:
-            now = datetime.now(UTC)
-            self._dead_letters.add(
-                [DeadLetter(f"POST /v1/{kind}", reason, raw, now) for reason, raw in rejected]
-            )
+        if not rejected:
+            return
+        now = datetime.now(UTC)
+        letters = [DeadLetter(origin_of(kind), reason, raw, now) for reason, raw in rejected]
+        try:
+            self._dead_letters.add(letters)
+        except DeadLettersFullError as error:
+            _log.error("no room for dead letters", error=str(error))
+            raise dead_letters_full() from None
+
+
+def origin_of(kind: Kind) -> str:
+    """Return what a dead letter of a posted batch names as its origin."""
+    return f"POST /v1/{kind}"
 
 
 def _mention_id(item: object) -> str | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from feature_pipeline.gateway.intake import Kind, Outcome
+from feature_pipeline.gateway.batch import Kind
+from feature_pipeline.gateway.intake import Outcome
+from shared.bearer import Refuse, Send
+from shared.errors import FtiError
 
 
 class GatewayMetrics:
@@ -18,9 +21,36 @@ class GatewayMetrics:
             ["kind", "status"],
             registry=self.registry,
         )
+        self.refused = Counter(
+            "fti_gateway_refused_requests_total",
+            "Requests of which nothing was taken, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.log_entries = Gauge(
             "fti_gateway_log_entries", "Entries in the event log", registry=self.registry
         )
+        self.backlog = Gauge(
+            "fti_gateway_backlog_entries",
+            "Entries that wait for the stream to save its state",
+            registry=self.registry,
+        )
+        self.dead_letter_bytes = Gauge(
+            "fti_gateway_dead_letter_bytes",
+            "What the dead letters take on the disk",
+            registry=self.registry,
+        )
+
+    def counting(self, reason: str, refuse: Refuse) -> Refuse:
+        """Return what refuses requests, and counts them."""
+
+        async def counted(
+            send: Send, path: str, status: int, error: FtiError, headers: dict[str, str]
+        ) -> None:
+            self.refused.labels(reason).inc()
+            await refuse(send, path, status, error, headers)
+
+        return counted
 
     def count(self, kind: Kind, outcome: Outcome) -> None:
         """Count a batch."""

@@ -10,7 +10,6 @@ from opentelemetry.trace import TracerProvider
 
 from inference_pipeline.api.errors import add_error_handlers
 from inference_pipeline.http.access import scope_needed
-from inference_pipeline.http.body_limit import BodyLimit
 from inference_pipeline.http.door import Door
 from inference_pipeline.http.guarded_app import GuardedApp
 from inference_pipeline.http.measuring import Measuring
@@ -19,6 +18,7 @@ from inference_pipeline.http.refusal import refuse
 from inference_pipeline.http.tracing import UNTRACED, Tracing
 from inference_pipeline.metrics import Metrics
 from shared.bearer import BearerTokens
+from shared.body_limit import BodyLimit
 from shared.tokens import TokenBook
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -60,7 +60,12 @@ def create_app(
             "exclude": lambda scope: scope["path"] in UNTRACED,
         },
     )
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=max_body_bytes,
+        refuse=refuse,
+        remedy="Send fewer mentions in a request.",
+    )
     app.add_middleware(Measuring, metrics=metrics)
     if traces is not None:
         app.add_middleware(Tracing, tracer=traces.get_tracer(__name__))

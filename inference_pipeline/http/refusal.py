@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
@@ -10,6 +9,7 @@ from starlette.types import Send
 
 from inference_pipeline.http.paths import speaks_protocol
 from shared.errors import FtiError
+from shared.refusal import send_json
 
 
 class RequestError(HTTPException):
@@ -33,8 +33,4 @@ async def refuse(
         headers: beside those of the body.
     """
     told = str(error) if speaks_protocol(path) else error.as_dict()
-    body = json.dumps({"error": told}).encode()
-    fields = {"content-type": "application/json", "content-length": str(len(body)), **headers}
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    await send_json(send, status, {"error": told}, headers)

@@ -87,7 +87,7 @@ class OipRoute(APIRoute):
                 # Nobody reads it; the number, which nginx gave it, is for the metrics.
                 return Response(status_code=499)
             except HTTPException as error:
-                # Its detail was written to be shown: see `http.body_limit`.
+                # Its detail was written to be shown: see `http.refusal`.
                 return error_answer(error.status_code, error.detail, error.headers)
             except RequestValidationError:
                 return error_answer(400, "the request cannot be read")

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from feature_pipeline.dead_letters import DeadLetters
+from feature_pipeline.definition.records import KnownMention
 from feature_pipeline.eventlog.memory import MemoryEventLog
+from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.gateway.app import create_app
+from feature_pipeline.gateway.backlog import Backlog
+from feature_pipeline.gateway.door import Limits
 from feature_pipeline.gateway.heartbeat import Heartbeat
 from feature_pipeline.gateway.intake import Intake
+from shared.events import Mention
+from shared.tokens import TokenBook
 from tests.features.conftest import small_task
 
 MENTION = {"mention_id": "1", "text": "heat is fine", "published_at": "2026-03-01T10:00:00Z"}
+SMALL = Limits(body_bytes=10_000)
 LABEL = {"mention_id": "1", "label": "good", "labelled_at": "2026-03-01T11:00:00Z"}
 
 
@@ -35,14 +44,50 @@ def memory_log() -> MemoryEventLog:
 
 @pytest.fixture
 def client(memory_log: MemoryEventLog, dead_letters: DeadLetters) -> Iterator[TestClient]:
-    app = create_app(
-        Intake(small_task(), memory_log, dead_letters, max_batch=3),
-        memory_log,
-        Heartbeat(memory_log, seconds=0.01),
-        max_body_bytes=10_000,
+    with opened(memory_log, dead_letters) as client:
+        yield client
+
+
+def gateway_of(
+    log: EventLog,
+    dead_letters: DeadLetters,
+    *,
+    limits: Limits = SMALL,
+    max_backlog: int = 1_000,
+    tokens: TokenBook | None = None,
+) -> FastAPI:
+    """Return a gateway with small limits."""
+    return create_app(
+        Intake(small_task(), log, dead_letters, max_batch=3),
+        heartbeat=Heartbeat(log, seconds=0.01),
+        backlog=Backlog(log, max_backlog, seconds=0.01),
+        dead_letters=dead_letters,
+        limits=limits,
+        tokens=tokens,
     )
+
+
+@contextmanager
+def opened(
+    log: EventLog,
+    dead_letters: DeadLetters,
+    *,
+    limits: Limits = SMALL,
+    max_backlog: int = 1_000,
+    tokens: TokenBook | None = None,
+) -> Iterator[TestClient]:
+    """Yield a client of a gateway with small limits."""
+    app = gateway_of(log, dead_letters, limits=limits, max_backlog=max_backlog, tokens=tokens)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+def appended(log: EventLog) -> list[Mention]:
+    """Return the mentions of a log, each once."""
+    entries = [entry for part in range(log.partitions) for entry in log.read(part, 0, 100).entries]
+    events = (entry.event for entry in entries)
+    known = {event.known_at: event.mention for event in events if isinstance(event, KnownMention)}
+    return [known[at] for at in sorted(known)]
 
 
 def test_events_are_taken(client: TestClient, memory_log: MemoryEventLog) -> None:
@@ -58,7 +103,8 @@ def test_events_are_taken(client: TestClient, memory_log: MemoryEventLog) -> Non
         1,
         1,
     )
-    assert memory_log.keys_of("1") == ("heat", "unknown")
+    (mention,) = appended(memory_log)
+    assert (mention.subject_id, mention.source_id) == ("heat", "unknown")
 
 
 @pytest.mark.parametrize(

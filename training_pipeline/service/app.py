@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from training_pipeline.service.body_limit import BodyLimit
-from training_pipeline.service.http_errors import install_error_handlers
+from shared.body_limit import BodyLimit
+from training_pipeline.service.http_errors import install_error_handlers, refuse
 from training_pipeline.service.metrics import ServiceMetrics
 from training_pipeline.service.probe_routes import probe_routes
 from training_pipeline.service.readiness import Readiness
@@ -40,7 +40,9 @@ def create_app(
     app.include_router(run_routes(task_name, store, worker))
     app.include_router(probe_routes(metrics, readiness))
     install_error_handlers(app)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(
+        BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=refuse, remedy="Give a shorter reason."
+    )
 
     @app.middleware("http")
     async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -11,8 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from shared.bearer import Send
 from shared.errors import FtiError
 from shared.logs import get_logger
+from shared.refusal import send_json
 from shared.validation import expectation, found
 from training_pipeline.problem import Problem
 
@@ -34,6 +36,14 @@ def problem_response(
 ) -> JSONResponse:
     """Return the answer that tells of a problem."""
     return JSONResponse({"error": problem.model_dump()}, status_code=status, headers=headers)
+
+
+async def refuse(
+    send: Send, path: str, status: int, error: FtiError, headers: dict[str, str]
+) -> None:
+    """Answer a request that does not reach a route; see ``shared.bearer.Refuse``."""
+    del path  # all of the service's errors have one shape
+    await send_json(send, status, {"error": Problem.of(error).model_dump()}, headers)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -1,0 +1,1 @@
+"""Data quality: what a task expects of its texts and labels, checked in batch and stream."""
