@@ -11,8 +11,17 @@ from shared.errors import StateError
 
 
 @contextmanager
-def hold_file(path: Path, *, place: str, remedy: str) -> Iterator[None]:
+def hold_file(
+    path: Path, *, place: str, remedy: str, shared: bool = False, wait: bool = False
+) -> Iterator[None]:
     """Hold a file while the context lasts.
+
+    Args:
+        path: the file, made if it is missing.
+        place: what it stands for, in words.
+        remedy: what to do when it is held.
+        shared: let others hold it, too, who share it.
+        wait: wait for whoever holds it.
 
     Raises:
         StateError: another process holds it; the error names the place and the remedy.
@@ -20,7 +29,8 @@ def hold_file(path: Path, *, place: str, remedy: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(lock, how if wait else how | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StateError(
                 place, expected="nobody else using it", found="a process that does", remedy=remedy

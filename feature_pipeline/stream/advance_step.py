@@ -12,6 +12,7 @@ from feature_pipeline.definition.activity import ActivityState
 from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.definition.transform import EventTables, States, Tables, transform
 from feature_pipeline.eventlog.port import Entry, LogBatch
+from feature_pipeline.stream.first_error import FirstError
 from shared.features import ROLES, Role
 from shared.task import Task
 
@@ -31,7 +32,11 @@ class AdvanceLogic(StatefulBatchLogic[LogBatch, Changes, Snapshot]):
     """Keeps the states of one partition and advances them with each batch."""
 
     def __init__(
-        self, task: Task, initial: Callable[[int], States], saved: Snapshot | None
+        self,
+        task: Task,
+        initial: Callable[[int], States],
+        saved: Snapshot | None,
+        errors: FirstError | None = None,
     ) -> None:
         """Resume from what was saved, or begin with a partition's initial states.
 
@@ -40,18 +45,23 @@ class AdvanceLogic(StatefulBatchLogic[LogBatch, Changes, Snapshot]):
         """
         self._task = task
         self._initial = initial
+        self._errors = errors or FirstError()
         self._states: States | None = None
         if saved is not None:
             self._states = {role: ActivityState.from_bytes(saved[role]) for role in ROLES}
 
     def on_batch(self, values: list[LogBatch]) -> tuple[Iterable[Changes], bool]:
         """Advance over the batches, taken as one."""
+        with self._errors:
+            return [self._advance(values)], StatefulBatchLogic.RETAIN
+
+    def _advance(self, values: list[LogBatch]) -> Changes:
         states = self._states if self._states is not None else self._initial(values[0].partition)
         entries = [entry for batch in values for entry in batch.entries]
         watermark = values[-1].watermark
         events = {role: _events_of(role, entries) for role in ROLES}
         self._states, tables = transform(self._task, states, events, watermark)
-        return [Changes(tables, watermark)], StatefulBatchLogic.RETAIN
+        return Changes(tables, watermark)
 
     def snapshot(self) -> Snapshot:
         """Return the states for Bytewax to keep."""

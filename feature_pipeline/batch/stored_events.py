@@ -1,0 +1,53 @@
+"""Mentions and labels as the offline tables keep them, turned back into events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from feature_pipeline.definition.records import LABEL_SCHEMA, MENTION_SCHEMA
+from feature_pipeline.definition.transform import EventTables
+from feature_pipeline.store.offline_tables import OfflineTables
+from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT
+
+
+def stored_events(tables: OfflineTables, until: datetime) -> EventTables:
+    """Return the events of the tables that were known at a moment.
+
+    Texts are the normalised ones, and addresses are not kept: both are of no matter to activity.
+    A label of a mention that retention has dropped has no subject and source any more, and is
+    left out.
+    """
+    mentions = tables.read(MENTION_TEXT).filter(pl.col(KNOWN_AT) <= until)
+    labels = tables.read(MENTION_LABEL).filter(pl.col(KNOWN_AT) <= until)
+    keys = mentions.select("mention_id", "subject_id", "source_id")
+    return EventTables(
+        mentions.select(name for name in MENTION_SCHEMA if name in mentions.columns)
+        .match_to_schema(MENTION_SCHEMA, missing_columns="insert")
+        .sort(KNOWN_AT),
+        with_corrections(labels.join(keys, on="mention_id")),
+    )
+
+
+def merged(stored: EventTables, logged: EventTables) -> EventTables:
+    """Return the events of both, each once."""
+    mentions = pl.concat([stored.mentions, logged.mentions]).unique(
+        ["mention_id"], keep="first", maintain_order=True
+    )
+    labels = pl.concat([stored.labels, logged.labels]).unique(
+        ["mention_id", KNOWN_AT], keep="first", maintain_order=True
+    )
+    return EventTables(mentions.sort(KNOWN_AT), with_corrections(labels))
+
+
+def with_corrections(labels: pl.DataFrame) -> pl.DataFrame:
+    """Return labels as ``LABEL_SCHEMA`` rows: each corrects the one before it of its mention.
+
+    A log records a label only if it says something new, so there is nothing else to tell.
+    """
+    ordered = labels.sort(KNOWN_AT, maintain_order=True)
+    return ordered.with_columns(
+        pl.col("label").shift(1).over("mention_id").alias("previous_label"),
+        pl.col(KNOWN_AT).shift(1).over("mention_id").alias("previous_known_at"),
+    ).select(LABEL_SCHEMA.names())
