@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from shared.errors import StateError
@@ -43,6 +44,7 @@ def claim_home(folder: Path, task: Task, *, anew: bool) -> None:
         if found == wanted:
             return
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
+    # Gateway and worker may start at once, and claim the same.
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     unfinished.write_text(json.dumps(wanted), encoding="utf-8")
     unfinished.replace(path)

@@ -50,9 +50,14 @@ def apply_task(
         store.apply([], objects_to_delete=[*outdated], partial=False)
         store.refresh_registry()
     tables.create_missing(empty_tables(task) | _empty_prediction_tables())
-    views = [*feature_views(task, tables), *prediction_views(task, tables)]
-    store.apply([*entities(), *views, feature_service(task, views)])
+    store.apply([*definitions(task, tables)])
     store.refresh_registry()
+
+
+def definitions(task: Task, tables: OfflineTables) -> list[Entity | FeatureView | FeatureService]:
+    """Return all that the task has in the feature store, in an order that Feast can apply."""
+    views = [*feature_views(task, tables), *prediction_views(task, tables)]
+    return [*entities(), *views, feature_service(task, views)]
 
 
 def entities() -> list[Entity]:

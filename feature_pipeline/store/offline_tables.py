@@ -8,13 +8,18 @@ replay is cut into batches, so each row stands in the table once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from feature_pipeline.eventlog.clock import from_micros, to_micros
 from shared.features import KNOWN_AT
+from shared.logs import get_logger
+
+_ATTEMPTS = 5
+_log = get_logger(__name__)
 
 
 class OfflineTables:
@@ -23,10 +28,12 @@ class OfflineTables:
     Args:
         folder: a path, or an address such as ``s3://bucket/path``; how an object store is reached
             stands in the AWS_… variables of the environment.
+        keep_versions: how long old versions of a new table can be read.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, keep_versions: timedelta = timedelta(days=30)) -> None:
         self._folder = folder
+        self._keep_versions = keep_versions
 
     def path(self, view: str) -> str:
         """Return the folder of a view's table, as path or address."""
@@ -36,7 +43,16 @@ class OfflineTables:
         """Make empty tables of these schemas where there are none."""
         for view, rows in tables.items():
             if not DeltaTable.is_deltatable(self.path(view)):
-                write_deltalake(self.path(view), rows.clear().to_arrow(), mode="error")
+                write_deltalake(
+                    self.path(view),
+                    rows.clear().to_arrow(),
+                    mode="error",
+                    configuration={**kept_versions(self._keep_versions)},
+                )
+
+    def read(self, view: str) -> pl.DataFrame:
+        """Return all rows of a view."""
+        return pl.scan_delta(self.path(view)).collect()
 
     def replace(self, view: str, rows: pl.DataFrame, watermark: datetime, partitions: int) -> None:
         """Replace a view's rows, complete up to a watermark in every partition; one commit."""
@@ -57,7 +73,19 @@ class OfflineTables:
 
         Returns:
             The number of rows written; rows written before are not written again.
+
+        Raises:
+            CommitFailedError: others changed the table again and again meanwhile.
         """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._append(view, parts)
+            except CommitFailedError as error:
+                # Upkeep dropped rows since the table was opened: what is written is asked anew.
+                _log.info("appending again", view=view, reason=str(error))
+        return self._append(view, parts)
+
+    def _append(self, view: str, parts: Mapping[int, tuple[pl.DataFrame, datetime]]) -> int:
         table = DeltaTable(self.path(view))
         fresh, marks = [], {}
         for partition, (rows, watermark) in parts.items():
@@ -75,6 +103,12 @@ class OfflineTables:
             commit_properties=_transactions(marks),
         )
         return added.height
+
+
+def kept_versions(period: timedelta) -> dict[str, str]:
+    """Return the properties of a table that remembers old versions, and their files, for long."""
+    hours = f"interval {int(period.total_seconds() // 3_600)} hours"
+    return {"delta.logRetentionDuration": hours, "delta.deletedFileRetentionDuration": hours}
 
 
 def _transactions(watermarks: Mapping[int, datetime]) -> CommitProperties:
