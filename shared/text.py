@@ -11,8 +11,7 @@ MAX_TEXT_CHARS = 10_000
 
 _LONG_REFERENCE = re.compile(r"&#([0-9]{8,})")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
-_RETWEET = re.compile(r"^(?:rt|mt|via)\s+@\w+:?\s*", re.IGNORECASE)
+_RETWEET = re.compile(r"(?:rt|mt|via)\s+@\w+:?\s*", re.IGNORECASE)
 _HANDLE = re.compile(r"@\w+")
 _NOT_WORD = re.compile(r"[\W_]+")
 # Zero-width joiner and the variation selectors hold emoji together.
@@ -29,13 +28,19 @@ def normalise(text: str) -> str:
     >>> normalise("Not  good &amp; late\n http://t.co/x1 ")
     'Not good & late http'
     """
-    # Python refuses to read numbers of thousands of digits; no character has more than seven.
-    readable = _LONG_REFERENCE.sub(_without_zeros, text)
-    spaced = _SPACE.sub(" ", html.unescape(readable))
-    # Nearly every text: a look at each character would take ten times as long as all the rest.
-    printable = spaced if spaced.isprintable() else _without_control_characters(spaced)
-    composed = unicodedata.normalize("NFC", printable)
-    return _SPACE.sub(" ", _URL.sub("http", composed)).strip()
+    # Few texts need each step, and a regular expression costs more than a look for what it needs.
+    if "&#" in text:
+        # Python refuses to read numbers of thousands of digits; no character has more than seven.
+        text = _LONG_REFERENCE.sub(_without_zeros, text)
+    spaced = " ".join(html.unescape(text).split())
+    if spaced.isascii() and spaced.isprintable():
+        composed = spaced
+    else:
+        printable = spaced if spaced.isprintable() else _without_control_characters(spaced)
+        composed = " ".join(unicodedata.normalize("NFC", printable).split())
+    if "://" in composed or "www." in composed.lower():
+        return _URL.sub("http", composed)
+    return composed
 
 
 def _without_zeros(reference: re.Match[str]) -> str:
@@ -58,6 +63,9 @@ def fingerprint(normalised: str) -> str:
     >>> fingerprint("not a great flight") == fingerprint("a great flight")
     False
     """
-    body = _RETWEET.sub("", normalised)
-    words = _NOT_WORD.sub(" ", _HANDLE.sub(" ", body).replace("http", " ").casefold()).strip()
+    retweet = _RETWEET.match(normalised)
+    body = normalised[retweet.end() :] if retweet else normalised
+    if "@" in body:
+        body = _HANDLE.sub(" ", body)
+    words = _NOT_WORD.sub(" ", body.replace("http", " ").casefold()).strip()
     return hashlib.blake2b((words or normalised).encode(), digest_size=8).hexdigest()

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from feature_pipeline.batch.history import History, read_history
+from feature_pipeline.batch.online_load import load_online
 from feature_pipeline.dead_letters import DeadLetters
-from feature_pipeline.definition.transform import EventTables, empty_states, transform
+from feature_pipeline.definition.transform import Tables, empty_states, transform
 from feature_pipeline.eventlog.port import EventLog, not_empty
+from feature_pipeline.progress import Progress
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
 from shared.errors import InputError
-from shared.features import MENTION_LABEL, ROLES, activity_view, join_key
+from shared.features import MENTION_LABEL, ROLES
 from shared.task import Task
-
-
-class Progress(Protocol):
-    """Shows how far a long step is."""
-
-    def step(
-        self, name: str, total: int | None = None
-    ) -> AbstractContextManager[Callable[[int], object]]:
-        """Show a step while the context lasts; the function given tells of units done."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +45,7 @@ class Backfill:
     """
 
     task: Task
+    check_quality: Callable[[str, Tables], None]
     claim: Callable[[], None]
     open_store: Callable[[], tuple[OfflineTables, OnlineViews]]
     log: EventLog
@@ -71,8 +62,8 @@ class Backfill:
             hold_back: leave out so many of the newest mentions, to be posted as events later.
 
         Raises:
-            InputError: the file cannot be read, or more of its rows than the task allows were
-                rejected; nothing is written then.
+            InputError: the file cannot be read, more of its rows than the task allows were
+                rejected, or they are not as the task expects; nothing is written then.
             StateError: events have been streamed already, or the store is another task's.
         """
         if self.log.size():
@@ -82,20 +73,21 @@ class Backfill:
         self.dead_letters.forget(f"{path.name}, ")
         self.dead_letters.add(history.rejected)
         self._check_rejected(path, history)
-        if len(history.mentions) <= hold_back:
+        if history.events.mentions.height <= hold_back:
             raise InputError(
                 str(path),
                 expected=f"more mentions than the {hold_back} to be held back",
-                found=f"{len(history.mentions)}",
+                found=f"{history.events.mentions.height}",
                 remedy="Hold back fewer, or bring more.",
             )
         history = history.without_newest(hold_back)
-        self.claim()
         with self.progress.step("Computing features"):
-            events = EventTables.of(history.mentions, history.labels)
             states, tables = transform(
-                self.task, empty_states(self.task), dict.fromkeys(ROLES, events), now
+                self.task, empty_states(self.task), dict.fromkeys(ROLES, history.events), now
             )
+        with self.progress.step("Checking data quality"):
+            self.check_quality(path.name, tables)
+        self.claim()
         with self.progress.step("Opening the feature store"):
             offline, online = self.open_store()
         labels = tables[MENTION_LABEL]
@@ -105,19 +97,14 @@ class Backfill:
                 if view != MENTION_LABEL:
                     offline.replace(view, rows, now, self.log.partitions)
                     wrote(1)
-        online_keys = {}
-        for role in ROLES:
-            view, key = activity_view(role), join_key(role)
-            total = tables[view][key].n_unique()
-            with self.progress.step(f"Writing the latest {view} online", total) as wrote:
-                online_keys[view] = online.write(view, key, tables[view], wrote)
+        online_keys = load_online(online, tables, self.progress)
         self.handover.save(states)
         self.log.begin_after(now, history.mentions, history.labels)
         offline.replace(MENTION_LABEL, labels, now, self.log.partitions)
         return BackfillReport(
             rows=history.rows,
-            mentions=len(history.mentions),
-            labels=len(history.labels),
+            mentions=history.events.mentions.height,
+            labels=history.events.labels.height,
             duplicates=history.duplicates,
             rejected=len(history.rejected),
             watermark=now,
@@ -128,7 +115,7 @@ class Backfill:
 
     def _check_rejected(self, path: Path, history: History) -> None:
         rejected, allowed = len(history.rejected), self.task.input.max_rejected_share
-        if history.rows and not history.mentions:
+        if history.rows and history.events.mentions.is_empty():
             allowed = 0.0
         if rejected > allowed * history.rows:
             first = history.rejected[0].reason

@@ -2,53 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import random
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from feature_pipeline.admission import Admission
-from feature_pipeline.batch.history_file import Row, read_rows
+import polars as pl
+
+from feature_pipeline.batch.column_admission import ADMITTED_SCHEMA, ColumnAdmission
+from feature_pipeline.batch.history_file import Block, read_blocks
+from feature_pipeline.batch.replay import replayed_times
+from feature_pipeline.batch.row_admission import RowAdmission
 from feature_pipeline.dead_letters import DeadLetter
-from feature_pipeline.definition.records import KnownLabel, KnownMention
+from feature_pipeline.definition.deltas import MOMENT
+from feature_pipeline.definition.records import (
+    LABEL_SCHEMA,
+    MENTION_SCHEMA,
+    KnownLabel,
+    KnownMention,
+    known_labels,
+    known_mentions,
+)
+from feature_pipeline.definition.transform import EventTables
 from shared.errors import InputError
-from shared.events import Label, Mention
-from shared.task import Input, Replay, Task
-
-_IDS = ("mention_id", "subject_id", "source_id")
-_LABEL_FIELDS = ("label", "labelled_at", "annotator")
+from shared.features import KNOWN_AT
+from shared.task import Task
 
 
-@dataclass
+@dataclass(frozen=True)
 class History:
-    """What a file of history holds, in order of known_at."""
+    """What a file of history holds, in order of known_at.
 
-    mentions: list[KnownMention] = field(default_factory=list)
-    labels: list[KnownLabel] = field(default_factory=list)
-    rejected: list[DeadLetter] = field(default_factory=list)
-    duplicates: int = 0
+    Attributes:
+        events: mentions and labels, as tables.
+        rejected: the rows that did not fit, with the reason.
+        duplicates: how many rows told of a mention that another row tells of.
+    """
+
+    events: EventTables
+    rejected: list[DeadLetter]
+    duplicates: int
+
+    @property
+    def mentions(self) -> list[KnownMention]:
+        """The mentions, each by itself: for a few of them."""
+        return known_mentions(self.events.mentions)
+
+    @property
+    def labels(self) -> list[KnownLabel]:
+        """The labels, each by itself: for a few of them."""
+        return known_labels(self.events.labels)
 
     @property
     def rows(self) -> int:
         """The number of rows that were read."""
-        return len(self.mentions) + len(self.rejected) + self.duplicates
+        return self.events.mentions.height + len(self.rejected) + self.duplicates
 
     def newest(self, count: int) -> History:
         """Return the newest mentions with their labels, and nothing else."""
-        return self._of(self.mentions[max(0, len(self.mentions) - count) :])
+        return History(self._events_of(self.events.mentions.tail(count)), [], 0)
 
     def without_newest(self, count: int) -> History:
         """Return everything but the newest mentions and their labels."""
-        rest = self._of(self.mentions[: max(0, len(self.mentions) - count)])
-        return replace(rest, rejected=self.rejected, duplicates=self.duplicates)
+        mentions = self.events.mentions
+        rest = mentions.head(max(0, mentions.height - count))
+        return replace(self, events=self._events_of(rest))
 
-    def _of(self, mentions: list[KnownMention]) -> History:
-        ids = {known.mention.mention_id for known in mentions}
-        return History(mentions, [known for known in self.labels if known.label.mention_id in ids])
+    def _events_of(self, mentions: pl.DataFrame) -> EventTables:
+        labels = self.events.labels.join(
+            mentions, on="mention_id", how="semi", maintain_order="left"
+        )
+        return EventTables(mentions, labels)
 
 
 def read_history(path: Path, task: Task, now: datetime) -> History:
@@ -66,121 +90,67 @@ def read_history(path: Path, task: Task, now: datetime) -> History:
     Raises:
         InputError: the file cannot be read at all; rows that cannot are in ``rejected``.
     """
-    rows = list(read_rows(path, task.input))
-    times = _replayed_times(len(rows), task.input.replay, now) if task.input.replay else None
-    admission = Admission(task)
-    history = History()
-    admitted: dict[str, tuple[Mention, Label | None]] = {}
-    for number, row in enumerate(rows):
-        try:
-            fields = _mention_fields(row, task.input)
-            if times is not None:
-                fields["published_at"] = times[number]
-            mention = admission.mention(row.place, fields)
-            _check_not_ahead(row.place, mention.published_at, now)
-            label = _label_of(row, mention, task, admission, now)
-        except InputError as error:
-            history.rejected.append(DeadLetter(row.place, str(error), row.raw, now))
-            continue
-        earlier = admitted.get(mention.mention_id)
-        if earlier is not None:
-            history.duplicates += 1
-            if earlier[0].published_at <= mention.published_at:
+    blocks = read_blocks(path, task.input)
+    rows = sum(block.table.height for block in blocks)
+    times = None
+    if task.input.replay is not None:
+        times = pl.Series(replayed_times(rows, task.input.replay, now), dtype=MOMENT)
+    reader = _BlockReader(ColumnAdmission(task, now), RowAdmission(task, now), now)
+    admitted, at = [ADMITTED_SCHEMA.to_frame()], 0
+    for block in blocks:
+        height = block.table.height
+        admitted.append(reader.admit(block, at, None if times is None else times[at : at + height]))
+        at += height
+    return _history(pl.concat(admitted), reader.rejected)
+
+
+class _BlockReader:
+    """Admits rows: the sure ones together, each of the others by itself."""
+
+    def __init__(self, columns: ColumnAdmission, rows: RowAdmission, now: datetime) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._now = now
+        self.rejected: list[DeadLetter] = []
+
+    def admit(self, block: Block, first: int, times: pl.Series | None) -> pl.DataFrame:
+        """Return the admitted rows of a block whose first row has a number in the file."""
+        table = block.table
+        if times is not None:
+            table = table.with_columns(times.alias("published_at"))
+        sure = self._columns.surely(table, block.whole)
+        unsure = pl.int_range(table.height, dtype=pl.Int64, eager=True)
+        unsure = unsure.filter(~unsure.is_in(sure["row"].implode()))
+        looked_at = []
+        for index in unsure:
+            row = block.row(index)
+            try:
+                mention, label = self._rows.admit(row, None if times is None else times[index])
+            except InputError as error:
+                self.rejected.append(DeadLetter(row.place, str(error), row.raw, self._now))
                 continue
-        admitted[mention.mention_id] = (mention, label)
-    for mention, label in sorted(admitted.values(), key=lambda pair: pair[0].published_at):
-        history.mentions.append(KnownMention(mention, mention.published_at))
-        if label is not None:
-            # Nobody knows what a mention is before the mention itself is known.
-            known_at = max(label.labelled_at, mention.published_at)
-            history.labels.append(
-                KnownLabel(label, known_at, mention.subject_id, mention.source_id)
-            )
-    history.labels.sort(key=lambda known: known.known_at)
-    return history
+            fields: dict[str, Any] = {} if label is None else label.model_dump()
+            looked_at.append({"row": index, **fields, **mention.model_dump()})
+        both = pl.concat([sure, pl.DataFrame(looked_at, schema=ADMITTED_SCHEMA)])
+        return both.with_columns(pl.col("row") + first)
 
 
-def _mention_fields(row: Row, rules: Input) -> dict[str, Any]:
-    if row.fields is None:
-        raise InputError(row.place, expected="a whole row", found=row.broken)
-    named = rules.columns.model_dump(exclude_none=True)
-    fields = {
-        role: _absent_if_blank(row.fields.get(column))
-        for role, column in named.items()
-        if role not in _LABEL_FIELDS
-    }
-    if rules.columns.published_at is not None:
-        fields["published_at"] = _as_utc(fields["published_at"])
-    if rules.columns.mention_id is None:
-        identity = json.dumps(fields, default=str, sort_keys=True)
-        fields["mention_id"] = hashlib.sha256(identity.encode()).hexdigest()[:20]
-    for role in _IDS:
-        if isinstance(fields.get(role), int):
-            fields[role] = str(fields[role])
-    return fields
-
-
-def _label_of(
-    row: Row, mention: Mention, task: Task, admission: Admission, now: datetime
-) -> Label | None:
-    columns = task.input.columns
-    if columns.label is None or row.fields is None:
-        return None
-    value = _absent_if_blank(row.fields.get(columns.label))
-    if value is None:
-        return None
-    fields: dict[str, Any] = {"mention_id": mention.mention_id, "label": value}
-    labelled_at = columns.labelled_at and _absent_if_blank(row.fields.get(columns.labelled_at))
-    # Without a time of its own a label is known after the delay, but not later than now.
-    fields["labelled_at"] = _as_utc(labelled_at) or min(
-        mention.published_at + task.input.label_delay, now
+def _history(admitted: pl.DataFrame, rejected: list[DeadLetter]) -> History:
+    """Return what admitted rows tell, the earliest of each mention."""
+    ordered = admitted.sort("published_at", "row")
+    unique = ordered.unique("mention_id", keep="first", maintain_order=True)
+    # Nobody knows what a mention is before the mention itself is known.
+    label_known_at = pl.max_horizontal("labelled_at", "published_at")
+    labels = (
+        unique.filter(pl.col("label").is_not_null())
+        .with_columns(label_known_at.alias(KNOWN_AT))
+        .sort(KNOWN_AT, maintain_order=True)
+        .select(pl.col(name) for name in LABEL_SCHEMA if not name.startswith("previous_"))
+        .match_to_schema(LABEL_SCHEMA, missing_columns="insert")
     )
-    if columns.annotator is not None:
-        fields["annotator"] = _absent_if_blank(row.fields.get(columns.annotator)) or "unknown"
-    label = admission.label(row.place, fields)
-    _check_not_ahead(row.place, label.labelled_at, now)
-    return label
-
-
-def _check_not_ahead(place: str, moment: datetime, now: datetime) -> None:
-    if moment > now:
-        raise InputError(
-            f"{place}, time",
-            expected=f"a moment not after {now.isoformat()}",
-            found=moment.isoformat(),
-        )
-
-
-def _absent_if_blank(value: object) -> object:
-    blank = value is None or (isinstance(value, str) and not value.strip())
-    return None if blank or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def _as_utc(value: object) -> object:
-    """Return a time with a zone where the file gives one without: times are UTC."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    elif isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
-
-
-def _replayed_times(count: int, replay: Replay, now: datetime) -> list[datetime]:
-    """Return simulated arrival times: a Poisson process over the span, in shuffled row order."""
-    generator = random.Random(replay.seed)  # noqa: S311 - a simulation, no secret
-    gaps = [generator.expovariate(1.0) for _ in range(count)]
-    order = list(range(count))
-    generator.shuffle(order)
-    ends = replay.ends or now
-    scale = replay.span / sum(gaps) if gaps else timedelta(0)
-    times = [ends] * count
-    elapsed = 0.0
-    for gap, row in zip(gaps, order, strict=True):
-        elapsed += gap
-        times[row] = min(ends, ends - replay.span + scale * elapsed)
-    return times
+    mentions = unique.with_columns(pl.col("published_at").alias(KNOWN_AT))
+    return History(
+        EventTables(mentions.select(MENTION_SCHEMA.names()), labels),
+        rejected,
+        admitted.height - unique.height,
+    )

@@ -18,18 +18,26 @@ The tiled tail is known as a sawtooth window (Airbnb's Chronon describes it).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 
 import polars as pl
 
+from feature_pipeline.definition.deltas import (
+    DELTA_SCHEMA,
+    MOMENT,
+    Counts,
+    deltas_of,
+    merged,
+)
+from feature_pipeline.definition.running_sums import running_sums
 from shared.events import EARLIEST
 from shared.features import KNOWN_AT, count_columns
-from shared.task import Task, Window
+from shared.task import Task
 
-MOMENT = pl.Datetime("us", "UTC")
+_MERGE_ROWS = 50_000
+"""Fewer deltas than this are not worth merging: the stream comes often, with few."""
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -50,13 +58,15 @@ class ActivityState:
 
     Attributes:
         totals: a row per key: ``key``, the counts, ``first_seen``, ``last_seen``.
-        pending: deltas that take effect later: ``at``, ``key``, the counts.
+        pending: deltas that take effect later, as ``deltas.DELTA_SCHEMA`` rows.
         watermark: all that was known up to here has been counted.
+        merged_rows: rows of ``pending`` when those of one moment, key and count were last merged.
     """
 
     totals: pl.DataFrame
     pending: pl.DataFrame
     watermark: datetime
+    merged_rows: int = 0
 
     @classmethod
     def empty(cls, task: Task) -> ActivityState:
@@ -66,7 +76,7 @@ class ActivityState:
             totals=pl.DataFrame(
                 schema={"key": pl.String(), **counts, "first_seen": MOMENT, "last_seen": MOMENT}
             ),
-            pending=pl.DataFrame(schema={"at": MOMENT, "key": pl.String(), **counts}),
+            pending=pl.DataFrame(schema=DELTA_SCHEMA),
             watermark=EARLIEST,
         )
 
@@ -76,14 +86,16 @@ class ActivityState:
             totals=self.totals.filter(pl.col("key").is_in(keys.implode())),
             pending=self.pending.filter(pl.col("key").is_in(keys.implode())),
             watermark=self.watermark,
+            merged_rows=self.merged_rows,
         )
 
     def to_bytes(self) -> bytes:
         """Serialise as Arrow IPC."""
+        pending = merged(self.pending)
         packed = pl.DataFrame(
             {
                 "totals": [_to_ipc(self.totals)],
-                "pending": [_to_ipc(self.pending)],
+                "pending": [_to_ipc(pending)],
                 "watermark": [self.watermark],
             },
             schema_overrides={"watermark": MOMENT},
@@ -94,10 +106,12 @@ class ActivityState:
     def from_bytes(cls, data: bytes) -> ActivityState:
         """Read what ``to_bytes`` wrote."""
         packed = pl.read_ipc(BytesIO(data)).row(0, named=True)
+        pending = pl.read_ipc(BytesIO(packed["pending"]))
         return cls(
             totals=pl.read_ipc(BytesIO(packed["totals"])),
-            pending=pl.read_ipc(BytesIO(packed["pending"])),
+            pending=pending,
             watermark=packed["watermark"],
+            merged_rows=pending.height,
         )
 
 
@@ -113,118 +127,51 @@ def advance(
         watermark: no event known at or before it will come later.
 
     Returns:
-        The new state, and the changelog: a row per key and moment at which a count changed, with
-        ``key``, ``event_timestamp``, counts, label shares (0 to 1; 0 without labels),
-        ``first_seen`` and ``last_seen``, ordered by key and time.
+        The new state, and the changelog: a row per key and moment at which a count changed or a
+        mention came, with ``key``, ``event_timestamp``, counts, label shares (0 to 1; 0 without
+        labels), ``first_seen`` and ``last_seen``, ordered by key and time.
 
     Raises:
         ValueError: an event is not between the two watermarks.
     """
     _check_times(state, events, watermark)
-    counts = count_columns(task)
-    deltas = pl.concat(
-        [state.pending.with_columns(seen=pl.lit(None, MOMENT)), *_deltas(task, events)],
-        how="diagonal",
-    ).with_columns(pl.col(counts).fill_null(0))
-    summed = (
-        deltas.group_by("key", "at")
-        .agg(pl.col(counts).sum(), pl.col("seen").max())
-        .filter(pl.any_horizontal(pl.col(counts) != 0) | pl.col("seen").is_not_null())
-    )
-    due = summed.filter(pl.col("at") <= watermark).sort("key", "at")
-    running = _running_sums(state.totals, due, counts)
-    touched = running.group_by("key", maintain_order=True).last().drop("at")
-    totals = pl.concat(
-        [state.totals.join(touched, on="key", how="anti"), touched.select(state.totals.columns)]
-    )
-    pending = summed.filter(pl.col("at") > watermark).drop("seen").select(state.pending.columns)
-    changelog = running.rename({"at": KNOWN_AT}).with_columns(_shares(task))
-    return ActivityState(totals=totals, pending=pending, watermark=watermark), changelog
+    fresh = deltas_of(task, events)
+    waits = pl.col("at") > watermark
+    due, pending, merged_rows = fresh.filter(~waits), state.pending, state.merged_rows
+    expired = pending.filter(~waits)
+    if not expired.is_empty():  # only where a tile ends; else nothing large is copied
+        due, pending = pl.concat([due, expired]), pending.filter(waits)
+    pending = pl.concat([pending, fresh.filter(waits)])
+    if pending.height > 2 * merged_rows + _MERGE_ROWS:
+        pending = merged(pending)
+        merged_rows = pending.height
+    running = running_sums(Counts(task), state.totals, due)
+    touched = running.filter(pl.col("key").ne_missing(pl.col("key").shift(-1)))
+    untouched = state.totals.join(touched, on="key", how="anti")
+    totals = pl.concat([untouched, touched.select(untouched.columns)])
+    changelog = _with_shares(task, running.rename({"at": KNOWN_AT}))
+    return ActivityState(totals, pending, watermark, merged_rows), changelog
 
 
-def _deltas(task: Task, events: pl.DataFrame) -> list[pl.DataFrame]:
-    """Return the signed deltas of new events: ``at``, ``key``, some counts, ``seen``."""
-    spans = task.activity.spans
-    known, before = pl.col(KNOWN_AT), pl.col("previous_known_at")
-    mentions = events.filter(pl.col("label").is_null())
-    labels = events.filter(pl.col("label").is_not_null())
-    corrections = labels.filter(pl.col("previous_label").is_not_null())
-
-    arrivals = [pl.lit(1, pl.Int64).alias(f"mentions_{window.name}") for window in spans]
-    frames = [mentions.select(known.alias("at"), "key", known.alias("seen"), *arrivals)]
-    frames.append(labels.select(known.alias("at"), "key", *_label_counts(task, spans, "label", 1)))
-    for window in spans:
-        leaves = _expiry(known, window)
-        frames.append(
-            mentions.select(
-                leaves.alias("at"), "key", pl.lit(-1, pl.Int64).alias(f"mentions_{window.name}")
-            )
+def _with_shares(task: Task, running: pl.DataFrame) -> pl.DataFrame:
+    """Add, per window and label, its part of the labels in the window; 0 where there are none."""
+    labelled = {
+        f"labelled_{window.name}": pl.sum_horizontal(
+            f"{label}_{window.name}" for label in task.labels
         )
-        frames.append(
-            labels.select(leaves.alias("at"), "key", *_label_counts(task, [window], "label", -1))
-        )
-        # A corrected label is withdrawn, unless the window has forgotten it by itself.
-        left = _expiry(before, window)
-        counted = corrections.filter(left > known)
-        withdrawn = _label_counts(task, [window], "previous_label", -1)
-        restored = _label_counts(task, [window], "previous_label", 1)
-        frames.append(counted.select(known.alias("at"), "key", *withdrawn))
-        frames.append(counted.select(left.alias("at"), "key", *restored))
-    return frames
-
-
-def _expiry(moment: pl.Expr, window: Window) -> pl.Expr:
-    """Return when the window forgets what became known at a moment."""
-    return moment.dt.truncate(window.tile) + window.tile + window.length
-
-
-def _label_counts(task: Task, windows: Sequence[Window], column: str, delta: int) -> list[pl.Expr]:
-    """Return one count per window and label: the delta where the label is the column's."""
-    return [
-        pl.when(pl.col(column) == label)
-        .then(delta)
-        .otherwise(0)
-        .cast(pl.Int64)
-        .alias(f"{label}_{window.name}")
-        for window in windows
+        for window in task.activity.spans
+    }
+    shares = {
+        f"share_{label}_{window.name}": pl.col(f"{label}_{window.name}")
+        / pl.col(f"labelled_{window.name}")
+        for window in task.activity.spans
         for label in task.labels
-    ]
-
-
-def _running_sums(totals: pl.DataFrame, due: pl.DataFrame, counts: list[str]) -> pl.DataFrame:
-    """Return the sums after each delta, per key in order of time, on top of the totals."""
-    earlier = totals.rename({name: f"{name}_before" for name in totals.columns if name != "key"})
+    }
     return (
-        due.join(earlier, on="key", how="left", maintain_order="left")
-        .with_columns(
-            *(
-                pl.col(name).cum_sum().over("key") + pl.col(f"{name}_before").fill_null(0)
-                for name in counts
-            ),
-            first_seen=pl.coalesce(
-                "first_seen_before", pl.col("seen").cum_min().forward_fill().over("key")
-            ),
-            last_seen=pl.coalesce(
-                pl.col("seen").cum_max().forward_fill().over("key"), "last_seen_before"
-            ),
-        )
-        .select("key", "at", *counts, "first_seen", "last_seen")
+        running.with_columns(**labelled)
+        .with_columns(**{name: share.fill_nan(0.0) for name, share in shares.items()})
+        .drop(labelled)
     )
-
-
-def _shares(task: Task) -> list[pl.Expr]:
-    """Return, per window and label, its part of the labels in the window."""
-    shares = []
-    for window in task.activity.spans:
-        labelled = pl.sum_horizontal(f"{label}_{window.name}" for label in task.labels)
-        shares += [
-            pl.when(labelled > 0)
-            .then(pl.col(f"{label}_{window.name}") / labelled)
-            .otherwise(0.0)
-            .alias(f"share_{label}_{window.name}")
-            for label in task.labels
-        ]
-    return shares
 
 
 def _check_times(state: ActivityState, events: pl.DataFrame, watermark: datetime) -> None:

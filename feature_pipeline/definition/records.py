@@ -8,7 +8,8 @@ from datetime import datetime
 
 import polars as pl
 
-from feature_pipeline.definition.activity import EVENT_SCHEMA, MOMENT
+from feature_pipeline.definition.activity import EVENT_SCHEMA
+from feature_pipeline.definition.deltas import MOMENT
 from shared.events import Label, Mention
 from shared.features import KNOWN_AT, Role, join_key
 
@@ -64,24 +65,45 @@ KnownEvent = KnownMention | KnownLabel
 
 def mention_table(events: Iterable[KnownMention]) -> pl.DataFrame:
     """Return ``MENTION_SCHEMA`` rows in order of known_at."""
-    rows = [{KNOWN_AT: event.known_at, **event.mention.model_dump()} for event in events]
-    return pl.DataFrame(rows, schema=MENTION_SCHEMA).sort(KNOWN_AT, maintain_order=True)
+    known = list(events)
+    columns = {KNOWN_AT: [event.known_at for event in known]}
+    for name in Mention.model_fields:
+        columns[name] = [getattr(event.mention, name) for event in known]
+    return pl.DataFrame(columns, schema=MENTION_SCHEMA).sort(KNOWN_AT, maintain_order=True)
 
 
 def label_table(events: Iterable[KnownLabel]) -> pl.DataFrame:
     """Return ``LABEL_SCHEMA`` rows in order of known_at."""
-    rows = [
-        {
-            KNOWN_AT: event.known_at,
-            "subject_id": event.subject_id,
-            "source_id": event.source_id,
-            "previous_label": event.previous_label,
-            "previous_known_at": event.previous_known_at,
-            **event.label.model_dump(),
-        }
-        for event in events
+    known = list(events)
+    columns = {}
+    for name in LABEL_SCHEMA:
+        if name in Label.model_fields:
+            columns[name] = [getattr(event.label, name) for event in known]
+        else:
+            field = "known_at" if name == KNOWN_AT else name
+            columns[name] = [getattr(event, field) for event in known]
+    return pl.DataFrame(columns, schema=LABEL_SCHEMA).sort(KNOWN_AT, maintain_order=True)
+
+
+def known_mentions(table: pl.DataFrame) -> list[KnownMention]:
+    """Return the mentions of ``MENTION_SCHEMA`` rows, which were admitted before."""
+    return [
+        KnownMention(Mention.model_construct(**row), known_at)
+        for known_at, row in zip(
+            table[KNOWN_AT], table.drop(KNOWN_AT).iter_rows(named=True), strict=True
+        )
     ]
-    return pl.DataFrame(rows, schema=LABEL_SCHEMA).sort(KNOWN_AT, maintain_order=True)
+
+
+def known_labels(table: pl.DataFrame) -> list[KnownLabel]:
+    """Return the labels of ``LABEL_SCHEMA`` rows, which were admitted before."""
+    fields = list(Label.model_fields)
+    rest = table.drop(fields).iter_rows(named=True)
+    labels = table.select(fields).iter_rows(named=True)
+    return [
+        KnownLabel(Label.model_construct(**label), known_at=row.pop(KNOWN_AT), **row)
+        for label, row in zip(labels, rest, strict=True)
+    ]
 
 
 def role_events(role: Role, mentions: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

@@ -59,14 +59,22 @@ def transform(
     Returns:
         The new states, and rows by feature view.
     """
+    advanced, tables = activity(task, states, events, watermark)
+    tables[MENTION_TEXT] = mention_text(events["subject"].mentions)
+    tables[MENTION_LABEL] = mention_label(events["subject"].labels)
+    return advanced, tables
+
+
+def activity(
+    task: Task, states: States, events: dict[Role, EventTables], watermark: datetime
+) -> tuple[States, Tables]:
+    """Turn events into the rows of the activity views only; see ``transform``."""
     advanced: States = {}
     tables: Tables = {}
     for role in ROLES:
         happened = role_events(role, events[role].mentions, events[role].labels)
         advanced[role], changelog = advance(task, states[role], happened, watermark)
         tables[activity_view(role)] = changelog.rename({"key": join_key(role)})
-    tables[MENTION_TEXT] = mention_text(events["subject"].mentions)
-    tables[MENTION_LABEL] = mention_label(events["subject"].labels)
     return advanced, tables
 
 
