@@ -9,7 +9,7 @@ INPUT ?=
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test lint unit bench-offline-store bench-serving soak clean
+.PHONY: help venv demo serve test lint unit bench-offline-store bench-serving bench-features test-parity soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-20s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ $(VENV)/.bench: $(VENV)/.complete requirements/bench.txt
 
 bench-serving: $(VENV)/.complete $(PEERS)/.complete ## this server beside bare onnxruntime and other servers; OPTIONS='--texts short'
 	$(RUN) benchmarks.serving $(OPTIONS)
+
+bench-features: $(VENV)/.complete ## backfill, stream and freshness, beside their ceilings; OPTIONS='--sizes 100000'
+	$(RUN) benchmarks.features $(OPTIONS)
+
+test-parity: $(VENV)/.complete ## stream = batch = online = historical over 100,000 values; OPTIONS='--values 1000000'
+	$(RUN) tests.features.parity $(OPTIONS)
 
 soak: $(VENV)/.complete ## ten minutes of mixed load, swaps and outages, and the slope of memory; OPTIONS='--minutes 60'
 	$(RUN) benchmarks.soak $(OPTIONS)

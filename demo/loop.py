@@ -20,6 +20,7 @@ from demo.load import SteadyLoad
 from demo.proof import Outcome, Proof, require
 from demo.system import System
 from feature_pipeline.batch.history import History, read_history
+from feature_pipeline.definition.records import KnownLabel, KnownMention
 from shared.text import normalise
 
 _SHOWN_TEXTS = 3
@@ -128,7 +129,7 @@ class Loop:
         # next can be counted exactly.
         mentions = self._unseen.mentions
         first = next(known for known in mentions if known.mention.subject_id == subject)
-        self._post_events(History([first]))
+        self._post_events([first], [])
         with self.system.console.status("Waiting for the stream to catch up"):
             self.system.processes.wait_until(
                 lambda: (
@@ -138,10 +139,10 @@ class Loop:
                 _STREAM_SECONDS,
             )
         caught_up = self.system.online(subject, names)
-        rest = History([known for known in mentions if known is not first], self._unseen.labels)
-        added = _counts(rest, subject, window)
+        rest, labels = [known for known in mentions if known is not first], self._unseen.labels
+        added = _counts(rest, labels, subject, window)
         expected = {name: caught_up[name] + added[name] for name in names}
-        self._post_events(rest)
+        self._post_events(rest, labels)
         posted = time.monotonic()
         with self.system.console.status("Waiting for the stream"):
             self.system.processes.wait_until(
@@ -194,10 +195,12 @@ class Loop:
     def _unseen(self) -> History:
         return read_history(self.input_file, self.system.task, self.now).newest(self.unseen_count)
 
-    def _post_events(self, events: History) -> None:
-        mentions = [known.mention.model_dump(mode="json") for known in events.mentions]
-        labels = [known.label.model_dump(mode="json") for known in events.labels]
-        for kind, items in (("mentions", mentions), ("labels", labels)):
+    def _post_events(self, mentions: list[KnownMention], labels: list[KnownLabel]) -> None:
+        posts = {
+            "mentions": [known.mention.model_dump(mode="json") for known in mentions],
+            "labels": [known.label.model_dump(mode="json") for known in labels],
+        }
+        for kind, items in posts.items():
             for start in range(0, len(items), _BATCH):
                 batch = items[start : start + _BATCH]
                 outcome = self.system.post("features", f"/v1/{kind}", {kind: batch})
@@ -247,17 +250,14 @@ class Loop:
         self.system.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _counts(events: History, subject: str, window: str) -> Counter[str]:
+def _counts(
+    mentions: list[KnownMention], labels: list[KnownLabel], subject: str, window: str
+) -> Counter[str]:
     """Return by how much events raise the counts of a subject in a window."""
-    counts = Counter(
-        {
-            f"mentions_{window}": sum(
-                known.mention.subject_id == subject for known in events.mentions
-            )
-        }
-    )
+    of_subject = sum(known.mention.subject_id == subject for known in mentions)
+    counts = Counter({f"mentions_{window}": of_subject})
     counts.update(
-        f"{known.label.label}_{window}" for known in events.labels if known.subject_id == subject
+        f"{known.label.label}_{window}" for known in labels if known.subject_id == subject
     )
     return counts
 

@@ -7,10 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from feature_pipeline.bootstrap import FeaturePipeline
+from feature_pipeline.bootstrap.pipeline import FeaturePipeline
+from feature_pipeline.commands.consistency import CONSISTENCY
+from feature_pipeline.commands.feast_repository import FEAST_REPOSITORY
 from feature_pipeline.commands.history import BACKFILL
+from feature_pipeline.commands.maintenance import MAINTAIN
+from feature_pipeline.commands.quality import QUALITY
+from feature_pipeline.commands.rebuild import REBUILD
 from feature_pipeline.commands.rejected import DEAD_LETTERS
-from feature_pipeline.commands.services import SERVE, STREAM
+from feature_pipeline.commands.services import SERVE
+from feature_pipeline.commands.stream import STREAM
 from feature_pipeline.settings import FeatureSettings
 from shared.errors import FtiError
 from shared.logs import configure_logs
@@ -21,6 +27,11 @@ COMMANDS = (
     SERVE,
     STREAM,
     DEAD_LETTERS,
+    QUALITY,
+    MAINTAIN,
+    CONSISTENCY,
+    FEAST_REPOSITORY,
+    REBUILD,
 )
 
 

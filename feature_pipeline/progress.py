@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.progress import Progress as Bars
+
+
+class Progress(Protocol):
+    """Shows how far a long step is."""
+
+    def step(
+        self, name: str, total: int | None = None
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """Show a step while the context lasts; the function given tells of units done."""
+        ...
 
 
 class RichProgress:
@@ -33,7 +44,7 @@ class RichProgress:
             *counted,
             TimeElapsedColumn(),
         ]
-        with Progress(*columns, console=self._console) as bar:
+        with Bars(*columns, console=self._console) as bar:
             task = bar.add_task(name, total=total)
             yield lambda units: bar.advance(task, units)
             bar.update(task, total=total or 1, completed=total or 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.places import Places
+from tests.kafka_cluster import KafkaCluster
 from tests.redis_server import BINARY, RedisServer
 
 
@@ -18,6 +19,14 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A running, empty Redis server."""
     with running_redis(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture
+def kafka_cluster() -> Iterator[KafkaCluster]:
+    """A running, empty Kafka cluster."""
+    cluster = KafkaCluster()
+    yield cluster
+    cluster.close()
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from feature_pipeline.bootstrap import FeaturePipeline
-from shared.task import parse_moment
+from feature_pipeline.bootstrap.pipeline import FeaturePipeline
+from shared.task import parse_duration, parse_moment
 
 
 def no_arguments(_: argparse.ArgumentParser) -> None:
@@ -35,6 +35,14 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
     return int(text)
+
+
+def duration(text: str) -> timedelta:
+    """Return an argument that is a duration, such as ``90d``."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def moment(text: str) -> datetime:

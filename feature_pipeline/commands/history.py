@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from feature_pipeline.batch.backfill import BackfillReport
-from feature_pipeline.bootstrap import FeaturePipeline
+from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.commands.command import Command, count, moment
 from feature_pipeline.progress import RichProgress
 
@@ -32,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     now = options.now or datetime.now(UTC)
-    report = pipeline.backfill(options.input, now, RichProgress(console), options.hold_back)
+    report = backfill(pipeline, options.input, now, RichProgress(console), options.hold_back)
     _show(console, pipeline, report)
 
 

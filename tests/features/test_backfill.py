@@ -10,7 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from feature_pipeline.bootstrap import FeaturePipeline
+from feature_pipeline.bootstrap.gateway import serve
+from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.bootstrap.pipeline import FeaturePipeline
+from feature_pipeline.bootstrap.stream import stream
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
 from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.handover import Handover
@@ -96,7 +99,7 @@ def _mention(mention_id: str) -> Mention:
 
 def test_backfill_fills_both_sides_of_the_store(tmp_path: Path, history: Path) -> None:
     """Each mention stands offline once; online counts what the window still holds."""
-    report = pipeline(tmp_path).backfill(history, NOW, Quiet())
+    report = backfill(pipeline(tmp_path), history, NOW, Quiet())
     assert (report.mentions, report.labels, report.rejected) == (40, 40, 0)
     found = stored(tmp_path / "home")
     text = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
@@ -126,7 +129,7 @@ def test_interrupted_backfill_is_run_again(
     """Interrupted at any write and run again, it leaves what an undisturbed one leaves."""
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    pipeline(undisturbed).backfill(history, NOW, Quiet())
+    backfill(pipeline(undisturbed), history, NOW, Quiet())
     place, name, fails_at = write
     calls = 0
     original = getattr(place, name)
@@ -141,19 +144,19 @@ def test_interrupted_backfill_is_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(place, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pipeline(tmp_path).backfill(history, NOW, Quiet())
+            backfill(pipeline(tmp_path), history, NOW, Quiet())
     labels = pl.read_delta(str(offline_folder(tmp_path / "home") / MENTION_LABEL))
     assert labels.is_empty()
-    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, Quiet())
     assert stored(tmp_path / "home") == stored(undisturbed / "home")
 
 
 def test_second_backfill_takes_the_place_of_the_first(tmp_path: Path, history: Path) -> None:
     """Keys that do not come again are gone from both sides, not left with old values."""
     made = pipeline(tmp_path)
-    made.backfill(history, NOW, Quiet())
+    backfill(made, history, NOW, Quiet())
     history.write_text(ROWS.replace("film 2", "film 9"))
-    made.backfill(history, NOW, Quiet())
+    backfill(made, history, NOW, Quiet())
     store = open_feature_store(Places.embedded(tmp_path / "home"))
     online = store.get_online_features(
         features=["subject_activity:mentions_60s"],
@@ -169,7 +172,7 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
     path = tmp_path / "history.csv"
     path.write_text(ROWS + "x,y\n" * 3)
     with pytest.raises(InputError, match="3 of 43; the first: history"):
-        pipeline(tmp_path).backfill(path, NOW, Quiet())
+        backfill(pipeline(tmp_path), path, NOW, Quiet())
     assert not offline_folder(tmp_path / "home").exists()
     assert not (tmp_path / "home" / "features" / "task.json").exists()
     with closing(pipeline(tmp_path).open_dead_letters()) as letters:
@@ -179,27 +182,27 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
 def test_nothing_to_load_is_told(tmp_path: Path, history: Path) -> None:
     """A file without rows, or with no more than are to be held back, is an error, not a success."""
     with pytest.raises(InputError, match="more mentions than the 40"):
-        pipeline(tmp_path).backfill(history, NOW, Quiet(), hold_back=40)
+        backfill(pipeline(tmp_path), history, NOW, Quiet(), hold_back=40)
     history.write_text("id,text,film,critic,date,rating\n")
     with pytest.raises(InputError, match="more mentions than the 0"):
-        pipeline(tmp_path).backfill(history, NOW, Quiet())
+        backfill(pipeline(tmp_path), history, NOW, Quiet())
 
 
 def test_history_after_events_is_refused(tmp_path: Path, history: Path) -> None:
     """Once events were streamed a backfill is refused: it would count them away."""
     made = pipeline(tmp_path)
-    made.backfill(history, NOW, Quiet())
+    backfill(made, history, NOW, Quiet())
     with closing(made.open_log()) as log:
         log.append([_mention("new")])
     with pytest.raises(StateError, match="history is loaded before the first event"):
-        made.backfill(history, NOW, Quiet())
+        backfill(made, history, NOW, Quiet())
 
 
 def test_home_belongs_to_one_task(tmp_path: Path, history: Path) -> None:
     """Another task in the same home is refused, and the first task's tables stay."""
-    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, Quiet())
     with pytest.raises(StateError, match="Each task has its own FTI_HOME"):
-        pipeline(tmp_path, task="books").backfill(history, NOW, Quiet())
+        backfill(pipeline(tmp_path, task="books"), history, NOW, Quiet())
     table = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
     assert table.height == 40
 
@@ -210,7 +213,7 @@ def test_backfill_voids_what_a_stream_had_saved(tmp_path: Path, history: Path) -
     saved = tmp_path / "home" / "features" / "recovery"
     saved.mkdir(parents=True)
     (saved / "part-0.sqlite3").touch()
-    made.backfill(history, NOW, Quiet())
+    backfill(made, history, NOW, Quiet())
     assert not saved.exists()
 
 
@@ -218,28 +221,28 @@ def test_backfill_excludes_worker_and_gateway(tmp_path: Path, history: Path) -> 
     """While a worker or a gateway runs a backfill is refused, and so is a second of either."""
     made = pipeline(tmp_path)
     folder = tmp_path / "home" / "features"
-    for lock, also in (("writer.lock", made.stream), ("gateway.lock", made.serve)):
+    for lock, also in (("writer.lock", stream), ("gateway.lock", serve)):
         with hold_file(folder / lock, place="another", remedy=""):
             with pytest.raises(StateError, match="stop it first"):
-                made.backfill(history, NOW, Quiet())
+                backfill(made, history, NOW, Quiet())
             with pytest.raises(StateError, match="stop it first"):
-                also()
+                also(made)
 
 
 def test_windows_are_fixed_once_events_were_streamed(tmp_path: Path, history: Path) -> None:
     """Before the first event a backfill may change windows; after it, nothing may."""
-    pipeline(tmp_path).backfill(history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, Quiet())
     task_file = tmp_path / "films.toml"
     other = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
     task_file.write_text(task_file.read_text().replace("10s", "20s"))
     with pytest.raises(StateError, match="Windows are fixed"):
-        FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file)).serve()
+        serve(FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file)))
     changed = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
-    changed.backfill(history, NOW, Quiet())
+    backfill(changed, history, NOW, Quiet())
     with closing(changed.open_log()) as log:
         log.append([_mention("new")])
     with pytest.raises(StateError, match="Windows are fixed"):
-        other.stream()
+        stream(other)
 
 
 def test_damaged_log_is_told(tmp_path: Path) -> None:
@@ -254,7 +257,7 @@ def test_damaged_log_is_told(tmp_path: Path) -> None:
 def test_null_feature_is_not_written_online(tmp_path: Path, history: Path) -> None:
     """Feast would keep the old value of a null without a word; our writer refuses it."""
     made = pipeline(tmp_path)
-    made.backfill(history, NOW, Quiet())
+    backfill(made, history, NOW, Quiet())
     _, online = made.open_store()
     row = pl.read_delta(str(offline_folder(tmp_path / "home") / "subject_activity")).head(1)
     empty = row.with_columns(mentions_60s=pl.lit(None, pl.Int64), **{KNOWN_AT: pl.lit(NOW)})

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from feature_pipeline.definition.activity import MOMENT
+from feature_pipeline.definition.deltas import MOMENT
 from feature_pipeline.store.offline_tables import OfflineTables
 from shared.features import KNOWN_AT
 from tests.features.conftest import START
