@@ -100,10 +100,10 @@ class DeadLetters:
         with self._lock:
             return self._used_bytes()
 
-    @property
-    def full(self) -> bool:
-        """Whether no letter has room any more."""
-        return self.used_bytes >= self._max_bytes
+    def has_room(self, letters: Sequence[DeadLetter]) -> bool:
+        """Tell whether letters could be added now; others may take the room meanwhile."""
+        with self._lock:
+            return self._has_room(letters)
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
         """Keep rejected input; all of it or, on an error, none.
@@ -114,11 +114,11 @@ class DeadLetters:
         with self._lock, _told_as_full(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:  # commits, or rolls back
-                size = sum(len(letter.raw) + len(letter.reason) for letter in letters)
-                if letters and self._used_bytes() + size > self._max_bytes:
+                if not self._has_room(letters):
                     raise DeadLettersFullError(
                         str(self._path),
-                        expected=f"room for {size} bytes, at most {self._max_bytes} in all",
+                        expected=f"room for {_size(letters)} bytes,"
+                        f" at most {self._max_bytes} in all",
                         found=f"{self._used_bytes()} in use",
                         remedy="`python -m feature_pipeline dead-letters` replays or purges"
                         " letters; FTI_FEATURES_DEAD_LETTER_BYTES allows more.",
@@ -203,6 +203,9 @@ class DeadLetters:
                 for origin, reason, raw, at, letter_id in rows
             ]
 
+    def _has_room(self, letters: Sequence[DeadLetter]) -> bool:
+        return not letters or self._used_bytes() + _size(letters) <= self._max_bytes
+
     def _used_bytes(self) -> int:
         pages, free, size = (
             int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -220,6 +223,10 @@ def _told_as_full(path: Path) -> Iterator[None]:
         raise DeadLettersFullError(
             str(path), expected="room on the disk", found=str(error)
         ) from error
+
+
+def _size(letters: Sequence[DeadLetter]) -> int:
+    return sum(len(letter.raw) + len(letter.reason) for letter in letters)
 
 
 def _told(moment: datetime) -> str:

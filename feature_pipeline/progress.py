@@ -27,6 +27,16 @@ class Progress(Protocol):
         ...
 
 
+class NoProgress:
+    """Shows nothing."""
+
+    @contextmanager
+    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+        """See ``Progress``."""
+        del name, total
+        yield lambda _: None
+
+
 class RichProgress:
     """Shows steps on a console; one line per finished step where it is no terminal."""
 

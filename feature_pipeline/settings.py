@@ -53,6 +53,8 @@ class FeatureSettings(Settings):
     features_stream_host: str = "127.0.0.1"
     features_stream_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Where the stream worker tells how it is and shows its figures; none: it does not."""
+    features_stream_open: bool = False
+    """Anybody may see them from other machines too: only those reach it who may."""
     features_stall_seconds: Seconds = 30.0
     """How long the stream worker may stand still and count as ready."""
     features_keep_versions_days: Annotated[int, Field(ge=7)] = 30

@@ -24,6 +24,10 @@ class FeatureRegistryError(FtiError):
     """The feature registry is damaged or away: nothing is known about what stands in it."""
 
 
+class FeatureRegistryAwayError(FeatureRegistryError):
+    """The feature registry does not answer, or is locked: it may be back soon."""
+
+
 def open_feature_store(
     places: Places, *, versions: Mapping[str, int] | None = None
 ) -> FeatureStore:
@@ -69,10 +73,11 @@ def registry_errors(store: FeatureStore) -> Iterator[None]:
     """Tell of a feature registry that is damaged or away in words for people.
 
     Raises:
+        FeatureRegistryAwayError: the database does not answer, or is locked.
         FeatureRegistryError: the block's own database error, or the driver is not installed; names
             no server, user or password.
     """
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
     try:
         yield
@@ -84,7 +89,9 @@ def registry_errors(store: FeatureStore) -> Iterator[None]:
             remedy='For PostgreSQL: pip install "psycopg[binary]", and postgresql+psycopg://…',
         ) from error
     except DBAPIError as error:
-        raise FeatureRegistryError(
+        # A damaged file is neither of the two: it would not mend itself.
+        away = isinstance(error, OperationalError | InterfaceError)
+        raise (FeatureRegistryAwayError if away else FeatureRegistryError)(
             f"feature registry in {shown_database(str(store.config.registry.path))}",
             expected="a sound database",
             found=str(error.orig),

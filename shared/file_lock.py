@@ -1,4 +1,4 @@
-"""A file that one process at a time may hold. The system lets go when the process ends."""
+"""A file that one process holds alone, or several share; the system lets go when they end."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,22 +13,13 @@ from feature_pipeline.batch.history import read_history
 from feature_pipeline.bootstrap.history import backfill
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.definition.transform import Tables, empty_states, transform
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.offline_tables import OfflineTables
 from shared.features import ROLES, activity_view
 from shared.task import load_task
 
 KINDS = ("arithmetic", "delta", "command")
-
-
-class Quiet:
-    """Shows no progress."""
-
-    @contextmanager
-    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
-        """See ``Progress``."""
-        del name, total
-        yield lambda _: None
 
 
 def run_trial(kind: str, task_file: Path, history: Path, folder: Path) -> dict[str, Cost]:
@@ -48,7 +37,7 @@ def run_trial(kind: str, task_file: Path, history: Path, folder: Path) -> dict[s
     if kind == "command":
         settings = FeatureSettings(home=folder, task=task_file)
         pipeline = FeaturePipeline(settings)
-        return {kind: measured(lambda: backfill(pipeline, history, ENDS, Quiet()))[1]}
+        return {kind: measured(lambda: backfill(pipeline, history, ENDS, NoProgress()))[1]}
     read, reading = measured(lambda: read_history(history, task, ENDS))
     activity = [activity_view(role) for role in ROLES]
 

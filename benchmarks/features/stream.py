@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from deltalake import DeltaTable
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.features.mentions import make_mentions
 from benchmarks.features.services import feature_service, free_port, peak_bytes, until
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
@@ -83,7 +84,10 @@ class Backlog:
 
 @dataclass(frozen=True)
 class Freshness:
-    """From a POST to the moment at which the online store shows it, in milliseconds."""
+    """From when a POST was due to the moment at which the online store shows it, in milliseconds.
+
+    A gateway that answers late makes the next POST late, which then counts as waiting.
+    """
 
     posted_per_second: float
     probes: int
@@ -113,7 +117,11 @@ def work_off(deployment: Deployment, count: int, folder: Path) -> Backlog:
 
 
 def freshness(deployment: Deployment, rate: int, seconds: float, folder: Path) -> Freshness:
-    """Post mentions at a rate, and look for those with a subject of their own."""
+    """Post mentions at a rate, and look for those with a subject of their own.
+
+    Raises:
+        BenchmarkError: a POST was refused, or a mention did not show in time.
+    """
     port = free_port()
     settings = {
         **deployment.settings,
@@ -125,7 +133,7 @@ def freshness(deployment: Deployment, rate: int, seconds: float, folder: Path) -
     ready = _Probe(deployment, ["warm"])
     with feature_service("serve", folder, settings) as gateway:
         answers = "an answer of the gateway"
-        until(lambda: _post(url, [warm]), answers, _PATIENCE_SECONDS, gateway)
+        until(lambda: not _refusal(url, [warm]), answers, _PATIENCE_SECONDS, gateway)
         with feature_service("stream", folder, deployment.settings) as worker:
             shows = "a first mention online"
             until(lambda: bool(ready.shown()), shows, _PATIENCE_SECONDS, gateway, worker)
@@ -136,14 +144,14 @@ def _probe(deployment: Deployment, url: str, rate: int, seconds: float) -> Fresh
     size = max(1, int(rate * _TICK_SECONDS))
     mentions = _mentions(size * int(seconds / _TICK_SECONDS), seed=3)
     probe = _Probe(deployment, [])
-    posted_at: dict[str, float] = {}
+    due_at: dict[str, float] = {}
     waits: list[float] = []
 
     def look() -> None:
         now_shown = probe.shown()
         seen = time.perf_counter()
         for subject in now_shown:
-            waits.append(seen - posted_at[subject])
+            waits.append(seen - due_at[subject])
             probe.subjects.remove(subject)
 
     begin = time.perf_counter()
@@ -152,7 +160,7 @@ def _probe(deployment: Deployment, url: str, rate: int, seconds: float) -> Fresh
         if tick % round(_PROBE_SECONDS / _TICK_SECONDS) == 0:
             subject = f"probe {tick}"
             batch[0] = batch[0].model_copy(update={"subject_id": subject})
-            posted_at[subject] = time.perf_counter()
+            due_at[subject] = begin + tick * _TICK_SECONDS
         _post(url, batch)
         if tick % round(_PROBE_SECONDS / _TICK_SECONDS) == 0:
             probe.subjects.append(subject)
@@ -164,6 +172,12 @@ def _probe(deployment: Deployment, url: str, rate: int, seconds: float) -> Fresh
     while probe.subjects and time.perf_counter() < begin + took + _PATIENCE_SECONDS:
         look()
         time.sleep(_READ_SECONDS)
+    if probe.subjects:
+        raise BenchmarkError(
+            "online store",
+            expected=f"all of {len(due_at)} probes within {_PATIENCE_SECONDS:g} s",
+            found=f"{len(probe.subjects)} missing",
+        )
     milliseconds = sorted(1000 * wait for wait in waits)
     return Freshness(
         posted_per_second=len(mentions) / took,
@@ -209,8 +223,13 @@ def _exists(path: str) -> bool:
     return DeltaTable.is_deltatable(path)
 
 
-def _post(url: str, mentions: list[Mention]) -> bool:
-    """Post a batch; tell whether the gateway took all of it."""
+def _post(url: str, mentions: list[Mention]) -> None:
+    if refusal := _refusal(url, mentions):
+        raise BenchmarkError("gateway", expected="every mention taken", found=refusal)
+
+
+def _refusal(url: str, mentions: list[Mention]) -> str:
+    """Post a batch; return why the gateway did not take all of it, nothing if it did."""
     body = {
         "mentions": [mention.model_dump(mode="json", exclude_none=True) for mention in mentions]
     }
@@ -219,6 +238,7 @@ def _post(url: str, mentions: list[Mention]) -> bool:
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
-            return bool(json.load(answer)["accepted"] == len(mentions))
-    except OSError:
-        return False
+            accepted = json.load(answer)["accepted"]
+    except OSError as error:
+        return str(error)
+    return "" if accepted == len(mentions) else f"{accepted} of {len(mentions)}"

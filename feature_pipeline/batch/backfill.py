@@ -16,7 +16,7 @@ from feature_pipeline.progress import Progress
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
-from shared.errors import InputError
+from shared.errors import InputError, StateError
 from shared.features import MENTION_LABEL, ROLES
 from shared.task import Task
 
@@ -40,8 +40,9 @@ class BackfillReport:
 class Backfill:
     """Loads history, in place of what was loaded before.
 
-    Interrupted at any point, it is run again: nothing is counted twice. The labels go first and
-    come last, so that training finds no labelled mention while anything else is missing.
+    Interrupted at any point, it is run again: nothing is counted twice, and until then gateway and
+    stream refuse to start. The log is told first, as it may refuse. The labels go first of all
+    tables and come last, so that training finds no labelled mention while anything is missing.
     """
 
     task: Task
@@ -66,13 +67,12 @@ class Backfill:
                 rejected, or they are not as the task expects; nothing is written then.
             StateError: events have been streamed already, or the store is another task's.
         """
-        if self.log.size():
-            raise not_empty(self.log.size())
+        self._check_log()
         with self.progress.step(f"Reading {path.name}"):
             history = read_history(path, self.task, now)
         self.dead_letters.forget(f"{path.name}, ")
         self.dead_letters.add(history.rejected)
-        self._check_rejected(path, history)
+        history.check_rejected(path, self.task)
         if history.events.mentions.height <= hold_back:
             raise InputError(
                 str(path),
@@ -88,6 +88,7 @@ class Backfill:
         with self.progress.step("Checking data quality"):
             self.check_quality(path.name, tables)
         self.claim()
+        self._tell_log(history, now)
         with self.progress.step("Opening the feature store"):
             offline, online = self.open_store()
         labels = tables[MENTION_LABEL]
@@ -99,8 +100,8 @@ class Backfill:
                     wrote(1)
         online_keys = load_online(online, tables, self.progress)
         self.handover.save(states)
-        self.log.begin_after(now, history.mentions, history.labels)
         offline.replace(MENTION_LABEL, labels, now, self.log.partitions)
+        self.handover.finish()
         return BackfillReport(
             rows=history.rows,
             mentions=history.events.mentions.height,
@@ -113,16 +114,18 @@ class Backfill:
             online_keys=online_keys,
         )
 
-    def _check_rejected(self, path: Path, history: History) -> None:
-        rejected, allowed = len(history.rejected), self.task.input.max_rejected_share
-        if history.rows and history.events.mentions.is_empty():
-            allowed = 0.0
-        if rejected > allowed * history.rows:
-            first = history.rejected[0].reason
-            raise InputError(
-                str(path),
-                expected=f"at most {allowed:.1%} of the rows rejected",
-                found=f"{rejected} of {history.rows}; the first: {first}",
-                remedy="Mend the file or the task file; nothing was written. "
-                "`python -m feature_pipeline dead-letters` shows the rejected rows.",
-            )
+    def _check_log(self) -> None:
+        """Refuse a log that took events, also if all of them are trimmed."""
+        partitions = range(self.log.partitions)
+        trimmed = sum(self.log.acknowledged(partition).start - 1 for partition in partitions)
+        if entries := self.log.size() + trimmed:
+            raise not_empty(entries)
+
+    def _tell_log(self, history: History, now: datetime) -> None:
+        self.handover.begin("backfill")
+        try:
+            self.log.begin_after(now, history.mentions, history.labels)
+        except StateError:
+            # Somebody else appended since it was asked. The store is as it was.
+            self.handover.finish()
+            raise

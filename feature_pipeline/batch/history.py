@@ -58,6 +58,28 @@ class History:
         """The number of rows that were read."""
         return self.events.mentions.height + len(self.rejected) + self.duplicates
 
+    def check_rejected(self, path: Path, task: Task) -> None:
+        """Check that no more rows were rejected than the task allows; none, if no row fitted.
+
+        Args:
+            path: of the file, for the error.
+            task: says which share may be rejected.
+
+        Raises:
+            InputError: more were.
+        """
+        rejected, allowed = len(self.rejected), task.input.max_rejected_share
+        if self.rows and self.events.mentions.is_empty():
+            allowed = 0.0
+        if rejected > allowed * self.rows:
+            raise InputError(
+                str(path),
+                expected=f"at most {allowed:.1%} of the rows rejected",
+                found=f"{rejected} of {self.rows}; the first: {self.rejected[0].reason}",
+                remedy="Mend the file or the task file; nothing of it was loaded. After a backfill "
+                "`python -m feature_pipeline dead-letters` shows the rejected rows.",
+            )
+
     def newest(self, count: int) -> History:
         """Return the newest mentions with their labels, and nothing else."""
         return History(self._events_of(self.events.mentions.tail(count)), [], 0)

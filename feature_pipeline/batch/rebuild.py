@@ -88,9 +88,11 @@ class Rebuild:
             origin: what to believe.
 
         Raises:
-            StateError: the log has been trimmed since the last backfill or rebuild, or the tables
-                do not hold what that one counted, and ``origin`` is the log. Nothing is changed.
+            StateError: a backfill was interrupted; or the log has been trimmed since the last
+                backfill or rebuild, or the tables do not hold what that one counted, and
+                ``origin`` is the log. Nothing is changed.
         """
+        self.handover.check_finished("backfill")
         with self.progress.step("Opening the feature store"):
             offline, _ = self.open_store()
         handed = self.handover.last(self.task)
@@ -105,7 +107,7 @@ class Rebuild:
                 self._check_history(stored, handed)
             events = merged(stored, tail.all_events())
             states, tables = self._activity(events, tail.watermark)
-        self.handover.begin()
+        self.handover.begin("rebuild")
         restored = self._restore(offline, tail, handed.watermark if from_log else None)
         with self.progress.step("Writing the offline store", len(tables)) as wrote:
             for view, rows in tables.items():
@@ -115,6 +117,7 @@ class Rebuild:
             _, online = self.empty_store()
         online_keys = load_online(online, tables, self.progress)
         self.handover.save(states, tail.positions)
+        self.handover.finish()
         return RebuildReport(
             mentions=events.mentions.height,
             labels=events.labels.height,

@@ -16,7 +16,7 @@ def stored_events(tables: OfflineTables, until: datetime) -> EventTables:
     """Return the events of the tables that were known at a moment.
 
     Texts are the normalised ones, and addresses are not kept: both are of no matter to activity.
-    A label of a mention that retention has dropped has no subject and source any more, and is
+    A label that came after retention had dropped its mention has no subject and source, and is
     left out.
     """
     mentions = tables.read(MENTION_TEXT).filter(pl.col(KNOWN_AT) <= until)

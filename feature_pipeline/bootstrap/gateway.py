@@ -19,6 +19,7 @@ from feature_pipeline.gateway.heartbeat import Heartbeat
 from feature_pipeline.gateway.intake import Intake
 from feature_pipeline.gateway.replay import Replay, ReplayReport
 from feature_pipeline.store.claim import claim_home
+from feature_pipeline.store.handover import Handover
 from shared.listening import check_host
 from shared.tokens import TokenBook, read_tokens
 
@@ -38,6 +39,7 @@ def serve(pipeline: FeaturePipeline) -> None:
         closing(pipeline.open_log()) as log,
         closing(pipeline.open_dead_letters()) as dead_letters,
     ):
+        Handover(pipeline.folder).check_finished("backfill")
         uvicorn.run(
             gateway(pipeline, log, dead_letters),
             host=pipeline.settings.features_host,
@@ -93,5 +95,6 @@ def _opened_replay(pipeline: FeaturePipeline) -> Iterator[Replay]:
         closing(pipeline.open_log()) as log,
         closing(pipeline.open_dead_letters()) as dead_letters,
     ):
+        Handover(pipeline.folder).check_finished("backfill")
         intake = Intake(pipeline.task, log, dead_letters, pipeline.settings.features_max_batch)
         yield Replay(intake, dead_letters)

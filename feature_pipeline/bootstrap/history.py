@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from feature_pipeline.batch.backfill import Backfill, BackfillReport
-from feature_pipeline.batch.history import read_history
+from feature_pipeline.batch.history import History, read_history
 from feature_pipeline.batch.rebuild import Origin, Rebuild, RebuildReport
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.definition.mention_features import mention_label, mention_text
@@ -58,14 +58,21 @@ def rebuild(pipeline: FeaturePipeline, origin: Origin, progress: Progress) -> Re
         ).run(origin)
 
 
-def quality(pipeline: FeaturePipeline, path: Path, now: datetime) -> tuple[Report, Path]:
-    """Report on a file of history without loading it; return where the report stands, too."""
-    events = read_history(path, pipeline.task, now).events
+def quality(pipeline: FeaturePipeline, path: Path, now: datetime) -> tuple[History, Report, Path]:
+    """Report on a file of history without loading it; return it, and where the report stands, too.
+
+    Raises:
+        InputError: the file cannot be read, or more of its rows than the task allows were rejected.
+    """
+    history = read_history(path, pipeline.task, now)
+    history.check_rejected(path, pipeline.task)
+    events = history.events
     tables = {
         MENTION_TEXT: mention_text(events.mentions),
         MENTION_LABEL: mention_label(events.labels),
     }
-    return _quality_gate(pipeline).report(path.name, tables)
+    report, page = _quality_gate(pipeline).report(path.name, tables)
+    return history, report, page
 
 
 def _quality_gate(pipeline: FeaturePipeline) -> QualityGate:

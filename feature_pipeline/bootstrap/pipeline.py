@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 from feature_pipeline.dead_letters import DeadLetters
-from feature_pipeline.eventlog.address import KAFKA
-from feature_pipeline.eventlog.kafka.address import kafka_address
+from feature_pipeline.eventlog.kafka.address import KAFKA, kafka_address
 from feature_pipeline.eventlog.kafka.log import KafkaEventLog
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.eventlog.redis.log import RedisEventLog
@@ -83,11 +82,11 @@ class FeaturePipeline:
             yield
 
     def sole_gateway(self) -> AbstractContextManager[None]:
-        """Keep events from being posted while history is loaded."""
+        """Keep others from appending events: a gateway, a backfill or `dead-letters replay`."""
         return hold_file(
             self.folder / "gateway.lock",
             place=f"event log in FTI_HOME {self.settings.home}",
-            remedy="A gateway or a backfill runs there: stop it first.",
+            remedy="A gateway, a backfill or `dead-letters replay` runs there: stop it first.",
         )
 
     def sole_maintenance(self) -> AbstractContextManager[None]:

@@ -70,8 +70,8 @@ def _probe(
     check_host(
         settings.features_stream_host,
         setting="FTI_FEATURES_STREAM_HOST",
-        guarded=settings.features_open,
-        open_setting="FTI_FEATURES_OPEN=true if only those reach it who may see figures",
+        guarded=settings.features_stream_open,
+        open_setting="FTI_FEATURES_STREAM_OPEN=true if only those reach it who may see figures",
     )
     app = create_probe(
         metrics,

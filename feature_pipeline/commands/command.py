@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from shared.task import parse_duration, parse_moment
 
+_LONGEST = timedelta(days=36_500)
+"""Nothing is older; moments further back than the year 1 do not exist."""
+
 
 def no_arguments(_: argparse.ArgumentParser) -> None:
     """Add nothing to a command's parser."""
@@ -38,9 +41,9 @@ def count(text: str) -> int:
 
 
 def duration(text: str) -> timedelta:
-    """Return an argument that is a duration, such as ``90d``."""
+    """Return an argument that is a duration, such as ``90d``; a hundred years at most."""
     try:
-        return parse_duration(text)
+        return min(parse_duration(text), _LONGEST)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -24,9 +24,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
-    report, page = quality(pipeline, options.input, options.now or datetime.now(UTC))
+    history, report, page = quality(pipeline, options.input, options.now or datetime.now(UTC))
     console = Console(stderr=True)
     _show(console, pipeline, report)
+    reasons = "".join(f"; the first: {letter.reason}" for letter in history.rejected[:1])
+    told = f"{len(history.rejected):,} of {history.rows:,} rows rejected{reasons}"
+    console.print(told, markup=False)
     if report.broken:
         raise broken(options.input.name, report, page)
     console.print(f"All as expected; {page} shows it.", markup=False)

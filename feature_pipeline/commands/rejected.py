@@ -7,22 +7,19 @@ import base64
 import json
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from feature_pipeline.bootstrap.gateway import replay, replay_edited
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
-from feature_pipeline.commands.command import Command, count, moment
+from feature_pipeline.commands.command import Command, count, duration, moment
 from feature_pipeline.dead_letters import DeadLetters, KeptLetter, Selection
 from feature_pipeline.gateway.replay import ReplayReport
 from shared.errors import InputError
-from shared.task import parse_duration
 
 _SHOWN_BYTES = 200
-_LONGEST_AGE = timedelta(days=36_500)
-"""Nothing is older; moments further back than the year 1 do not exist."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
     purge = actions.add_parser("purge", parents=[which], help="drop old ones")
     purge.add_argument(
-        "--older-than", type=_age, required=True, metavar="AGE", help="such as 30d or 12h"
+        "--older-than", type=duration, required=True, metavar="AGE", help="such as 30d or 12h"
     )
     purge.set_defaults(act=_purge)
 
@@ -161,13 +158,6 @@ def _document(letter: KeptLetter) -> dict[str, object]:
         "reason": letter.reason,
         **raw,
     }
-
-
-def _age(text: str) -> timedelta:
-    try:
-        return min(parse_duration(text), _LONGEST_AGE)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 DEAD_LETTERS = Command(

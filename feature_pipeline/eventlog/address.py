@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from feature_pipeline.eventlog.kafka.address import check_kafka_address
+from feature_pipeline.eventlog.kafka.address import KAFKA, check_kafka_address
 from shared.redis_address import check_redis_address
-
-KAFKA = "kafka://"
 
 
 def check_log_address(address: str) -> None:

@@ -45,8 +45,8 @@ class MemoryEventLog:
         self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
     ) -> None:
         """See ``EventLog``."""
-        if self.size():
-            raise not_empty(self.size())
+        if entries := sum(self._last(partition) for partition in range(self.partitions)):
+            raise not_empty(entries)
         self._ledger = HeldLedger()
         self._latest = watermark
         for mention in mentions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS entries (
     partition INTEGER, position INTEGER, roles INTEGER NOT NULL, event TEXT NOT NULL,
     PRIMARY KEY (partition, position)) WITHOUT ROWID;
 """
+_APPEND_SECONDS = 10.0
+"""A thread waits so long for the others at most, should the file hang."""
 
 
 class SqliteEventLog:
@@ -185,23 +187,29 @@ class SqliteEventLog:
 
     @contextmanager
     def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Cursor]:
-        with self._lock:
-            cursor = self._connection.cursor()
-            try:
-                cursor.execute(f"BEGIN {mode}")
-                yield cursor
-                cursor.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise LogUnavailableError(
-                    f"event log {self._path}",
-                    expected="a file that can be read and written",
-                    found=str(error),
-                    remedy="See that its disk is there and not full.",
-                ) from error
-            finally:
-                if self._connection.in_transaction:
-                    cursor.execute("ROLLBACK")
-                cursor.close()
+        if not self._lock.acquire(timeout=_APPEND_SECONDS):
+            raise self._unavailable("others that wait for it")
+        try:
+            with closing(self._connection.cursor()) as cursor:
+                try:
+                    cursor.execute(f"BEGIN {mode}")
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except sqlite3.OperationalError as error:
+                    raise self._unavailable(str(error)) from error
+                finally:
+                    if self._connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+        finally:
+            self._lock.release()
+
+    def _unavailable(self, found: str) -> LogUnavailableError:
+        return LogUnavailableError(
+            f"event log {self._path}",
+            expected="a file that can be read and written",
+            found=found,
+            remedy="See that its disk is there and not full.",
+        )
 
     def _record(self, cursor: sqlite3.Cursor, events: Sequence[KnownEvent]) -> None:
         if not events:

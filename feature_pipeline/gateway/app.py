@@ -45,7 +45,7 @@ class Gateway:
         """Answer 202 if an item fits or is a duplicate, else 422.
 
         Raises:
-            FtiError: nothing was taken.
+            FtiError: it was refused; it can be sent again, and nothing counts twice.
         """
         try:
             body = await self._body_of(request)
@@ -146,8 +146,9 @@ def create_app(
         return {"status": "ok"}
 
     @app.get("/readyz", responses={503: {"description": "Events cannot be appended"}})
-    def readyz() -> JSONResponse:
+    async def readyz() -> JSONResponse:
         """Events can be appended: the log answers, time passes on it, the stream keeps up."""
+        # On the event loop: it waits for nothing, and for no thread that a slow log may hold.
         reasons = [] if heartbeat.alive else ["the heartbeat does not reach the event log"]
         if backlog.exceeded:
             reasons.append(

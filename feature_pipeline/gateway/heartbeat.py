@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.gateway.repeated import Repeated
 
@@ -9,8 +12,10 @@ from feature_pipeline.gateway.repeated import Repeated
 class Heartbeat(Repeated):
     """Beats while the context lasts; ``alive`` tells whether it gets through."""
 
-    def __init__(self, log: EventLog, seconds: float) -> None:
-        super().__init__("heartbeat", seconds)
+    def __init__(
+        self, log: EventLog, seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__("heartbeat", seconds, monotonic)
         self._event_log = log
 
     def act(self) -> None:

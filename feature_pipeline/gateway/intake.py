@@ -63,23 +63,22 @@ class Intake:
         try:
             return Batch.read(kind, body, self.max_batch)
         except InputError as error:
-            self._keep(kind, [(str(error), body)])
+            self._keep([_letter(kind, error, body)])
             raise
 
     def take(self, batch: Batch) -> Outcome:
         """Append all items that fit in one transaction, on disk when this returns; keep the others.
 
-        Whoever gets an error may send the batch again: no item is counted twice.
+        Whoever gets an error may send the batch again: no item is counted twice. When there is no
+        room for what does not fit, nothing is appended, as far as that is known before: labels of
+        unknown mentions are found by the log, and others may take the room meanwhile.
 
         Raises:
             TurnedAwayError: the log does not take the events, or there is no room for what does
                 not fit.
         """
         outcome = self.offer(batch, check_room=True)
-        self._keep(
-            batch.kind,
-            [(str(rejection.error), batch.raw(rejection.index)) for rejection in outcome.rejected],
-        )
+        self._keep(_letters(batch, outcome.rejected))
         return outcome
 
     def offer(self, batch: Batch, *, check_room: bool = False) -> Outcome:
@@ -87,7 +86,8 @@ class Intake:
 
         Args:
             batch: the items.
-            check_room: append nothing when an item does not fit and could not be kept.
+            check_room: append nothing when there is no room to keep the items that, before the
+                log is asked, do not fit.
 
         Raises:
             TurnedAwayError: as ``take`` does.
@@ -99,7 +99,7 @@ class Intake:
                 events.append((index, self._admit[batch.kind](f"{batch.kind}[{index}]", item)))
             except InputError as error:
                 rejected.append(Rejection(index, _mention_id(item), error))
-        if check_room and rejected and self._dead_letters.full:
+        if check_room and not self._dead_letters.has_room(_letters(batch, rejected)):
             raise dead_letters_full()
         try:
             receipts = self._log.append([event for _, event in events])
@@ -117,11 +117,9 @@ class Intake:
             rejected=sorted(rejected, key=lambda rejection: rejection.index),
         )
 
-    def _keep(self, kind: Kind, rejected: list[tuple[str, bytes]]) -> None:
-        if not rejected:
+    def _keep(self, letters: list[DeadLetter]) -> None:
+        if not letters:
             return
-        now = datetime.now(UTC)
-        letters = [DeadLetter(origin_of(kind), reason, raw, now) for reason, raw in rejected]
         try:
             self._dead_letters.add(letters)
         except DeadLettersFullError as error:
@@ -132,6 +130,14 @@ class Intake:
 def origin_of(kind: Kind) -> str:
     """Return what a dead letter of a posted batch names as its origin."""
     return f"POST /v1/{kind}"
+
+
+def _letters(batch: Batch, rejected: list[Rejection]) -> list[DeadLetter]:
+    return [_letter(batch.kind, item.error, batch.raw(item.index)) for item in rejected]
+
+
+def _letter(kind: Kind, error: InputError, raw: bytes) -> DeadLetter:
+    return DeadLetter(origin_of(kind), str(error), raw, datetime.now(UTC))
 
 
 def _mention_id(item: object) -> str | None:

@@ -23,7 +23,7 @@ class GatewayMetrics:
         )
         self.refused = Counter(
             "fti_gateway_refused_requests_total",
-            "Requests of which nothing was taken, by reason",
+            "Requests that were turned away, by reason",
             ["reason"],
             registry=self.registry,
         )

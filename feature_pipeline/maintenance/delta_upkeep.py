@@ -81,7 +81,18 @@ class DeltaUpkeep:
         if not self._dry_run:
             self._with_latest(set_where_different)
 
-    def drop_rows(self, before: datetime, key: str | None = None) -> int:
+    def known_since(self, moment: datetime, column: str) -> pl.Series:
+        """Return what a column holds, each once, in rows known at a moment or later."""
+
+        def found(table: DeltaTable) -> pl.Series:
+            rows = pl.scan_delta(table).filter(pl.col(KNOWN_AT) >= moment)
+            return rows.select(pl.col(column).unique()).collect()[column]
+
+        return self._with_latest(found)
+
+    def drop_rows(
+        self, before: datetime, key: str | None = None, *, needed: pl.Expr | None = None
+    ) -> int:
         """Drop the rows that were known before a moment.
 
         Args:
@@ -89,6 +100,7 @@ class DeltaUpkeep:
             key: of a changelog: the column that names whom a row is about. The last row of each
                 key before the moment stays, since it holds until the next one: whoever reads as
                 of the moment or later reads what was read before.
+            needed: of a table without a key: which old rows stay; none do by default.
 
         Returns:
             The number of rows dropped.
@@ -96,7 +108,10 @@ class DeltaUpkeep:
 
         def drop(table: DeltaTable) -> int:
             old = pl.scan_delta(table).filter(pl.col(KNOWN_AT) < before)
-            stay = old.sort(KNOWN_AT).unique(key, keep="last") if key else old.head(0)
+            if key:
+                stay = old.sort(KNOWN_AT).unique(key, keep="last")
+            else:
+                stay = old.head(0) if needed is None else old.filter(needed)
             rows, survivors = pl.collect_all([old.select(pl.len()), stay])
             dropped = int(rows.item()) - survivors.height
             if dropped and not self._dry_run:

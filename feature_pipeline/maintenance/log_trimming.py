@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from datetime import datetime
 
-from feature_pipeline.eventlog.port import EventLog
+from feature_pipeline.eventlog.port import EventLog, LogUnavailableError
 
 
 def trim_before(log: EventLog, moment: datetime, *, dry_run: bool = False) -> int:
@@ -22,7 +22,8 @@ def trim_before(log: EventLog, moment: datetime, *, dry_run: bool = False) -> in
         The number of entries over all partitions.
 
     Raises:
-        LogUnavailableError: the log does not answer.
+        LogUnavailableError: the log does not answer, or is slow to send an entry; what was
+            forgotten by then, in other partitions, stays so.
     """
     return sum(_trim(log, partition, moment, dry_run) for partition in range(log.partitions))
 
@@ -31,7 +32,15 @@ def _trim(log: EventLog, partition: int, moment: datetime, dry_run: bool) -> int
     positions = log.acknowledged(partition)
 
     def known_at(position: int) -> datetime:
-        return log.read(partition, position - 1, limit=1).entries[0].event.known_at
+        entries = log.read(partition, position - 1, limit=1).entries
+        if not entries:
+            raise LogUnavailableError(
+                f"event log, partition {partition}",
+                expected=f"the entry at position {position}",
+                found="none that came in time",
+                remedy="See that the log's server is not overloaded, and trim again.",
+            )
+        return entries[0].event.known_at
 
     old = bisect_left(positions, moment, key=known_at)
     if old and not dry_run:

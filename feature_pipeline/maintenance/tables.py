@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from feature_pipeline.maintenance.delta_upkeep import DeltaUpkeep, TableSize
 from feature_pipeline.progress import Progress
 from feature_pipeline.store.offline_tables import OfflineTables
@@ -23,7 +25,8 @@ class Upkeep:
     """What is to be done.
 
     Attributes:
-        retain: rows that were known longer ago are dropped; None keeps all.
+        retain: rows that were known longer ago are dropped, but for texts with a label that stays;
+            None keeps all.
         keep_versions: how long old versions can be read.
         dry_run: tell what would be done, and change nothing.
     """
@@ -59,22 +62,38 @@ def tend_tables(
     _check_retention(task, upkeep.retain)
     reports = []
     for view, key in _views():
-        table = DeltaUpkeep(tables.path(view), dry_run=upkeep.dry_run)
-        if table.exists():
+        if DeltaUpkeep(tables.path(view)).exists():
             with progress.step(view):
-                reports.append(_tend(view, key, table, upkeep, now))
+                reports.append(_tend(view, key, tables, upkeep, now))
     return reports
 
 
 def _tend(
-    view: str, key: str | None, table: DeltaUpkeep, upkeep: Upkeep, now: datetime
+    view: str, key: str | None, tables: OfflineTables, upkeep: Upkeep, now: datetime
 ) -> TableReport:
+    table = DeltaUpkeep(tables.path(view), dry_run=upkeep.dry_run)
     before = table.size()
     table.keep_versions(upkeep.keep_versions)
-    dropped = table.drop_rows(now - upkeep.retain, key) if upkeep.retain else 0
+    dropped = 0
+    if upkeep.retain:
+        moment = now - upkeep.retain
+        needed = _labelled_since(tables, moment) if view == MENTION_TEXT else None
+        dropped = table.drop_rows(moment, key, needed=needed)
     joined = table.compact(TARGET_BYTES) if upkeep.compact else 0
     deleted = table.vacuum(upkeep.keep_versions) if upkeep.vacuum else 0
     return TableReport(view, before, table.size(), dropped, joined, deleted)
+
+
+def _labelled_since(tables: OfflineTables, moment: datetime) -> pl.Expr | None:
+    """Return which mentions have a label that stays; None where there are no labels.
+
+    Only the text tells whom a label is about: without it a rebuild could not count the label, and
+    the stream would take it away all the same when it is corrected.
+    """
+    labels = DeltaUpkeep(tables.path(MENTION_LABEL))
+    if not labels.exists():
+        return None
+    return pl.col("mention_id").is_in(labels.known_since(moment, "mention_id").implode())
 
 
 def _views() -> Iterator[tuple[str, str | None]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from feature_pipeline.definition.transform import Tables
@@ -29,13 +28,15 @@ class QualityGate:
     def report(self, source: str, tables: Tables) -> tuple[Report, Path]:
         """Return the report on a history, and where it stands to read.
 
+        A source has one page, the last: pages hold texts, and must not outlive them in number.
+
         Args:
             source: the name of the file that the rows are from.
             tables: its rows of ``mention_text`` and ``mention_label``.
         """
         report = report_on(self.task, tables, f"{self.task.name}: {source}")
         name = "".join(char if char.isalnum() or char in "-_" else "_" for char in source)
-        return report, report.write(self.folder, name, datetime.now(UTC))
+        return report, report.write(self.folder, name)
 
     def check(self, source: str, tables: Tables) -> None:
         """Return if a backfill may go on.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +54,16 @@ class Report:
             f"<title>{escape(self.title)}</title></head><body>\n{body}\n</body></html>\n"
         )
 
-    def write(self, folder: Path, name: str, at: datetime) -> Path:
+    def write(self, folder: Path, name: str) -> Path:
         """Write the page, and the figures as a node exporter's textfile collector reads them.
+
+        A page of the same name is replaced.
 
         Returns:
             The path of the page.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        page = folder / f"{name}-{at:%Y%m%dT%H%M%S}.html"
+        page = folder / f"{name}.html"
         page.write_text(self.page(), encoding="utf-8")
         registry = CollectorRegistry()
         QualityMetrics(registry).count(self.findings)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -18,6 +19,9 @@ from feature_pipeline.eventlog.port import partition_of
 from shared.errors import StateError
 from shared.features import ROLES
 from shared.task import Task
+
+Work = Literal["backfill", "rebuild"]
+"""What writes the store anew, by its command."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,33 @@ class Handover:
         self._begun = folder / "handover.unfinished"
         self._positions = folder / "handover_positions.json"
         self.recovery = folder / "recovery"
+        self._parts: dict[tuple[str, int], dict[int, ActivityState]] = {}
 
-    def begin(self) -> None:
-        """Keep the stream from running until ``save`` is done: the store is being written anew."""
+    def begin(self, work: Work) -> None:
+        """Note that the store is being written anew, until ``finish``."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._begun.touch()
+        _write(self._begun, work.encode())
 
-    def check_finished(self) -> None:
+    def finish(self) -> None:
+        """Note that everything stands again; or still, since nothing was changed."""
+        self._begun.unlink(missing_ok=True)
+
+    def check_finished(self, *works: Work) -> None:
         """Check that nothing that writes the store anew was interrupted.
+
+        Args:
+            works: what is looked for; by default both.
 
         Raises:
             StateError: it was.
         """
-        if self._begun.exists():
+        begun = self._begun.read_text(encoding="utf-8") if self._begun.exists() else None
+        if begun in (works or get_args(Work)):
             raise StateError(
                 f"features in {self._folder}",
-                expected="a finished rebuild",
+                expected=f"a finished {begun}",
                 found="one that was interrupted",
-                remedy="Run `python -m feature_pipeline rebuild` again.",
+                remedy=f"Run `python -m feature_pipeline {begun}` again.",
             )
 
     def save(self, states: States, positions: Mapping[int, int] | None = None) -> None:
@@ -78,23 +91,27 @@ class Handover:
             shutil.rmtree(self.recovery)
         for role in ROLES:
             _write(self._path(role), states[role].to_bytes())
+        self._parts.clear()
         _write(self._positions, json.dumps(positions or {}).encode())
-        self._begun.unlink(missing_ok=True)
 
     def load(self, task: Task, partition: int, partitions: int) -> States:
         """Return a partition's part of the states; empty ones where there was no history."""
         states = empty_states(task)
         for role in ROLES:
-            path = self._path(role)
-            if path.exists():
-                whole = ActivityState.from_bytes(path.read_bytes())
-                keys = [
-                    key
-                    for key in whole.totals["key"]
-                    if partition_of(f"{role}:{key}", partitions) == partition
-                ]
-                states[role] = whole.of_keys(pl.Series("key", keys, dtype=pl.String))
+            if self._path(role).exists():
+                states[role] = self._take(role, partition, partitions)
         return states
+
+    def _take(self, role: str, partition: int, partitions: int) -> ActivityState:
+        """Return a partition's part of a role's states, which is not kept any longer.
+
+        The file is read and split once for all partitions, or again if a part is asked for twice.
+        """
+        parts = self._parts.get((role, partitions), {})
+        if partition not in parts:
+            whole = ActivityState.from_bytes(self._path(role).read_bytes())
+            parts = self._parts[role, partitions] = _split(whole, role, partitions)
+        return parts.pop(partition)
 
     def position(self, partition: int) -> int:
         """Return the last position of a partition that the states count."""
@@ -128,6 +145,16 @@ class Handover:
 
     def _path(self, role: str) -> Path:
         return self._folder / f"{role}_state.arrow"
+
+
+def _split(whole: ActivityState, role: str, partitions: int) -> dict[int, ActivityState]:
+    keys: list[list[str]] = [[] for _ in range(partitions)]
+    for key in whole.totals["key"]:
+        keys[partition_of(f"{role}:{key}", partitions)].append(key)
+    return {
+        partition: whole.of_keys(pl.Series("key", some, dtype=pl.String))
+        for partition, some in enumerate(keys)
+    }
 
 
 def _write(path: Path, content: bytes) -> None:

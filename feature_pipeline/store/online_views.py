@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from shared.feature_store import registry_errors
 from shared.features import KNOWN_AT
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class OnlineViews:
 
         Raises:
             ValueError: a row holds a null: Feast would keep the old value without a word.
+            FeatureRegistryError: the registry, which knows the view, is damaged or away.
         """
         latest = changelog.group_by(key, maintain_order=True).last()
         if any(latest.null_count().row(0)):
@@ -64,7 +66,8 @@ class OnlineViews:
     def _view(self, name: str) -> FeatureView:
         """Return a view as it was when it was first written: it stays while the store is open."""
         if name not in self._views:
-            self._views[name] = self._store.get_feature_view(name)
+            with registry_errors(self._store):
+                self._views[name] = self._store.get_feature_view(name)
         return self._views[name]
 
     def _write_chunk(self, view: FeatureView, key: str, rows: pl.DataFrame) -> None:

@@ -58,7 +58,8 @@ class AdvanceLogic(StatefulBatchLogic[LogBatch, Changes, Snapshot]):
     def _advance(self, values: list[LogBatch]) -> Changes:
         states = self._states if self._states is not None else self._initial(values[0].partition)
         entries = [entry for batch in values for entry in batch.entries]
-        watermark = values[-1].watermark
+        # A log's own time may stand before the end of history, where the states stand.
+        watermark = max(values[-1].watermark, *(state.watermark for state in states.values()))
         events = {role: _events_of(role, entries) for role in ROLES}
         self._states, tables = transform(self._task, states, events, watermark)
         return Changes(tables, watermark)

@@ -79,19 +79,31 @@ def run_cluster(processes: int, run_member: Callable[[ClusterMember], None]) -> 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, stop)
     try:
-        for member in members:
-            member.start()
-        _log.info("stream cluster started", processes=[member.pid for member in members])
-        first = wait([member.sentinel for member in members])
-        for member in members:
+        started = _start(members, stopping)
+        if stopping.is_set():
+            stop()  # one that was just being started had no number to be told by
+        _log.info("stream cluster started", processes=[member.pid for member in started])
+        first = wait([member.sentinel for member in started]) if started else []
+        for member in started:
             if stopping.is_set() or member.sentinel in first:
                 member.join(_DRAIN_SECONDS)
-        _check_ends(members, stopping=stopping.is_set())
+        _check_ends(started, stopping=stopping.is_set())
     finally:
         for member in members:
             if member.is_alive():
                 member.kill()  # nothing is lost: it is what they are made for
                 member.join()
+
+
+def _start(members: Sequence[SpawnProcess], stopping: threading.Event) -> list[SpawnProcess]:
+    """Start members until told to stop; return those that were started."""
+    started = []
+    for member in members:
+        if stopping.is_set():
+            break
+        member.start()
+        started.append(member)
+    return started
 
 
 def _check_ends(members: Sequence[SpawnProcess], *, stopping: bool) -> None:

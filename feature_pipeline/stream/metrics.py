@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import polars as pl
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from feature_pipeline.eventlog.clock import Clock, utc_now
 from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT
 
 Side = Literal["offline", "online"]
@@ -22,17 +23,12 @@ _SAMPLES = 100
 """Freshness is observed for as many rows of a write at most: a histogram takes them one by one."""
 
 
-def wall_clock() -> datetime:
-    """Return the present moment in UTC."""
-    return datetime.now(UTC)
-
-
 class StreamMetrics:
     """What the dataflow tells of itself. Called by its thread, read by that of the probe."""
 
     def __init__(
         self,
-        clock: Callable[[], datetime] = wall_clock,
+        clock: Clock = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = CollectorRegistry()

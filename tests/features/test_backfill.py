@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from feature_pipeline.batch.rebuild import Origin
 from feature_pipeline.bootstrap.gateway import serve
-from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.bootstrap.history import backfill, rebuild
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.bootstrap.stream import stream
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
@@ -50,15 +52,6 @@ ROWS = "id,text,film,critic,date,rating\n" + "".join(
     for n in range(40)
     for rating in ("good" if n % 4 else "bad",)
 )
-
-
-class Quiet:
-    """Shows no progress."""
-
-    @contextmanager
-    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
-        del name, total
-        yield lambda _: None
 
 
 def pipeline(folder: Path, task: str = "films") -> FeaturePipeline:
@@ -99,7 +92,7 @@ def _mention(mention_id: str) -> Mention:
 
 def test_backfill_fills_both_sides_of_the_store(tmp_path: Path, history: Path) -> None:
     """Each mention stands offline once; online counts what the window still holds."""
-    report = backfill(pipeline(tmp_path), history, NOW, Quiet())
+    report = backfill(pipeline(tmp_path), history, NOW, NoProgress())
     assert (report.mentions, report.labels, report.rejected) == (40, 40, 0)
     found = stored(tmp_path / "home")
     text = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
@@ -111,12 +104,12 @@ def test_backfill_fills_both_sides_of_the_store(tmp_path: Path, history: Path) -
 
 
 WRITES = [
+    (SqliteEventLog, "begin_after", 1),
     (OfflineTables, "replace", 1),
     (OfflineTables, "replace", 4),
     (OnlineViews, "write", 1),
     (OnlineViews, "write", 2),
     (Handover, "save", 1),
-    (SqliteEventLog, "begin_after", 1),
     (OfflineTables, "replace", 5),
 ]
 """The writes of a backfill, in order: where it may be interrupted."""
@@ -129,7 +122,7 @@ def test_interrupted_backfill_is_run_again(
     """Interrupted at any write and run again, it leaves what an undisturbed one leaves."""
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    backfill(pipeline(undisturbed), history, NOW, Quiet())
+    backfill(pipeline(undisturbed), history, NOW, NoProgress())
     place, name, fails_at = write
     calls = 0
     original = getattr(place, name)
@@ -144,19 +137,22 @@ def test_interrupted_backfill_is_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(place, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            backfill(pipeline(tmp_path), history, NOW, Quiet())
-    labels = pl.read_delta(str(offline_folder(tmp_path / "home") / MENTION_LABEL))
-    assert labels.is_empty()
-    backfill(pipeline(tmp_path), history, NOW, Quiet())
+            backfill(pipeline(tmp_path), history, NOW, NoProgress())
+    labels = offline_folder(tmp_path / "home") / MENTION_LABEL
+    assert not labels.exists() or pl.read_delta(str(labels)).is_empty()
+    for service in (serve, stream, partial(rebuild, origin=Origin.OFFLINE, progress=NoProgress())):
+        with pytest.raises(StateError, match="found one that was interrupted"):
+            service(pipeline(tmp_path))
+    backfill(pipeline(tmp_path), history, NOW, NoProgress())
     assert stored(tmp_path / "home") == stored(undisturbed / "home")
 
 
 def test_second_backfill_takes_the_place_of_the_first(tmp_path: Path, history: Path) -> None:
     """Keys that do not come again are gone from both sides, not left with old values."""
     made = pipeline(tmp_path)
-    backfill(made, history, NOW, Quiet())
+    backfill(made, history, NOW, NoProgress())
     history.write_text(ROWS.replace("film 2", "film 9"))
-    backfill(made, history, NOW, Quiet())
+    backfill(made, history, NOW, NoProgress())
     store = open_feature_store(Places.embedded(tmp_path / "home"))
     online = store.get_online_features(
         features=["subject_activity:mentions_60s"],
@@ -172,7 +168,7 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
     path = tmp_path / "history.csv"
     path.write_text(ROWS + "x,y\n" * 3)
     with pytest.raises(InputError, match="3 of 43; the first: history"):
-        backfill(pipeline(tmp_path), path, NOW, Quiet())
+        backfill(pipeline(tmp_path), path, NOW, NoProgress())
     assert not offline_folder(tmp_path / "home").exists()
     assert not (tmp_path / "home" / "features" / "task.json").exists()
     with closing(pipeline(tmp_path).open_dead_letters()) as letters:
@@ -182,27 +178,43 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
 def test_nothing_to_load_is_told(tmp_path: Path, history: Path) -> None:
     """A file without rows, or with no more than are to be held back, is an error, not a success."""
     with pytest.raises(InputError, match="more mentions than the 40"):
-        backfill(pipeline(tmp_path), history, NOW, Quiet(), hold_back=40)
+        backfill(pipeline(tmp_path), history, NOW, NoProgress(), hold_back=40)
     history.write_text("id,text,film,critic,date,rating\n")
     with pytest.raises(InputError, match="more mentions than the 0"):
-        backfill(pipeline(tmp_path), history, NOW, Quiet())
+        backfill(pipeline(tmp_path), history, NOW, NoProgress())
 
 
 def test_history_after_events_is_refused(tmp_path: Path, history: Path) -> None:
     """Once events were streamed a backfill is refused: it would count them away."""
     made = pipeline(tmp_path)
-    backfill(made, history, NOW, Quiet())
+    backfill(made, history, NOW, NoProgress())
     with closing(made.open_log()) as log:
         log.append([_mention("new")])
     with pytest.raises(StateError, match="history is loaded before the first event"):
-        backfill(made, history, NOW, Quiet())
+        backfill(made, history, NOW, NoProgress())
+
+
+def test_history_after_events_that_were_trimmed_is_refused(tmp_path: Path, history: Path) -> None:
+    """An empty log may have been streamed and trimmed: what it counted is not counted away."""
+    made = pipeline(tmp_path)
+    backfill(made, history, NOW, NoProgress())
+    with closing(made.open_log()) as log:
+        log.append([_mention("new")])
+        for partition in range(log.partitions):
+            last = log.read(partition, 0, 10).position
+            log.acknowledge(partition, last)
+            log.trim(partition, before=last + 1)
+    before = sorted(offline_folder(tmp_path / "home").rglob("*.json"))
+    with pytest.raises(StateError, match="history is loaded before the first event"):
+        backfill(made, history, NOW, NoProgress())
+    assert sorted(offline_folder(tmp_path / "home").rglob("*.json")) == before
 
 
 def test_home_belongs_to_one_task(tmp_path: Path, history: Path) -> None:
     """Another task in the same home is refused, and the first task's tables stay."""
-    backfill(pipeline(tmp_path), history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, NoProgress())
     with pytest.raises(StateError, match="Each task has its own FTI_HOME"):
-        backfill(pipeline(tmp_path, task="books"), history, NOW, Quiet())
+        backfill(pipeline(tmp_path, task="books"), history, NOW, NoProgress())
     table = pl.read_delta(str(offline_folder(tmp_path / "home") / "mention_text"))
     assert table.height == 40
 
@@ -213,7 +225,7 @@ def test_backfill_voids_what_a_stream_had_saved(tmp_path: Path, history: Path) -
     saved = tmp_path / "home" / "features" / "recovery"
     saved.mkdir(parents=True)
     (saved / "part-0.sqlite3").touch()
-    backfill(made, history, NOW, Quiet())
+    backfill(made, history, NOW, NoProgress())
     assert not saved.exists()
 
 
@@ -224,21 +236,21 @@ def test_backfill_excludes_worker_and_gateway(tmp_path: Path, history: Path) -> 
     for lock, also in (("writer.lock", stream), ("gateway.lock", serve)):
         with hold_file(folder / lock, place="another", remedy=""):
             with pytest.raises(StateError, match="stop it first"):
-                backfill(made, history, NOW, Quiet())
+                backfill(made, history, NOW, NoProgress())
             with pytest.raises(StateError, match="stop it first"):
                 also(made)
 
 
 def test_windows_are_fixed_once_events_were_streamed(tmp_path: Path, history: Path) -> None:
     """Before the first event a backfill may change windows; after it, nothing may."""
-    backfill(pipeline(tmp_path), history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, NoProgress())
     task_file = tmp_path / "films.toml"
     other = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
     task_file.write_text(task_file.read_text().replace("10s", "20s"))
     with pytest.raises(StateError, match="Windows are fixed"):
         serve(FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file)))
     changed = FeaturePipeline(FeatureSettings(home=tmp_path / "home", task=task_file))
-    backfill(changed, history, NOW, Quiet())
+    backfill(changed, history, NOW, NoProgress())
     with closing(changed.open_log()) as log:
         log.append([_mention("new")])
     with pytest.raises(StateError, match="Windows are fixed"):
@@ -257,7 +269,7 @@ def test_damaged_log_is_told(tmp_path: Path) -> None:
 def test_null_feature_is_not_written_online(tmp_path: Path, history: Path) -> None:
     """Feast would keep the old value of a null without a word; our writer refuses it."""
     made = pipeline(tmp_path)
-    backfill(made, history, NOW, Quiet())
+    backfill(made, history, NOW, NoProgress())
     _, online = made.open_store()
     row = pl.read_delta(str(offline_folder(tmp_path / "home") / "subject_activity")).head(1)
     empty = row.with_columns(mentions_60s=pl.lit(None, pl.Int64), **{KNOWN_AT: pl.lit(NOW)})

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from feature_pipeline.definition.records import KnownLabel, KnownMention
-from feature_pipeline.eventlog.port import Entry, EventLog, partition_of
+from feature_pipeline.eventlog.port import Entry, EventLog, LogUnavailableError, partition_of
+from feature_pipeline.eventlog.redis.log import RedisEventLog
+from feature_pipeline.eventlog.sqlite import SqliteEventLog
 from shared.errors import StateError
 from shared.events import EARLIEST, Label, Mention
 from tests.features.conftest import START, OpenLog, TurnableClock
@@ -129,6 +132,20 @@ def test_history_comes_before_events(log: EventLog, clock: TurnableClock) -> Non
     with pytest.raises(StateError, match="history is loaded before"):
         log.begin_after(clock.now, [], [])
     assert [r.status for r in log.append([mention(1)])] == ["duplicate"]
+
+
+def test_history_does_not_come_after_events_that_were_trimmed(
+    log: EventLog, clock: TurnableClock
+) -> None:
+    """A log that is empty again has taken events all the same."""
+    log.append([mention(1)])
+    for part in range(log.partitions):
+        last = log.read(part, 0, 10).position
+        log.acknowledge(part, last)
+        log.trim(part, before=last + 1)
+    assert log.size() == 0
+    with pytest.raises(StateError, match="history is loaded before"):
+        log.begin_after(clock.now, [], [])
 
 
 def test_trimmed_position_is_refused(log: EventLog) -> None:
@@ -301,6 +318,37 @@ def test_no_entry_comes_behind_a_watermark(open_shared_log: OpenLog) -> None:
             position, watermark = batch.position, batch.watermark
         for future in running:
             future.result()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_append_behind_one_that_hangs_is_refused(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread waits for another's append for a while, and can be told to come again then."""
+    module = "feature_pipeline.eventlog." + {"sqlite": "sqlite", "redis": "redis.log"}[kind]
+    monkeypatch.setattr(f"{module}._APPEND_SECONDS", 0.01)
+    hanging, go_on = Event(), Event()
+
+    def clock() -> datetime:
+        hanging.set()
+        assert go_on.wait(20)
+        return START
+
+    log: EventLog
+    if kind == "sqlite":
+        log = SqliteEventLog(tmp_path / "log.db", clock=clock)
+    else:
+        log = RedisEventLog(request.getfixturevalue("redis_server").address, "x", clock=clock)
+    with closing(log), ThreadPoolExecutor(1) as threads:
+        first = threads.submit(log.append, [mention(1)])
+        try:
+            assert hanging.wait(20)
+            with pytest.raises(LogUnavailableError):
+                log.append([mention(2)])
+        finally:
+            go_on.set()
+        assert [receipt.status for receipt in first.result(20)] == ["accepted"]
+        assert [receipt.status for receipt in log.append([mention(2)])] == ["accepted"]
 
 
 def _id(entry: Entry) -> str:

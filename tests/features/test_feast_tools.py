@@ -15,13 +15,14 @@ import pytest
 
 from feature_pipeline import cli
 from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.store.feast_folder import PASSWORD_VARIABLE, write_feast_folder
 from shared.errors import StateError
 from shared.feature_store import open_feature_store
 from shared.places import Places
 from tests.conftest import running_redis
 from tests.features.stream_process import answers, free_port, until
-from tests.features.test_backfill import NOW, ROWS, Quiet, pipeline
+from tests.features.test_backfill import NOW, ROWS, pipeline
 
 FEAST = str(Path(sys.executable).with_name("feast"))
 PACKAGES = str(Path(__file__).parents[2])
@@ -40,7 +41,7 @@ def home(tmp_path: Path) -> Path:
     """Return a home with history, and Feast's folder in it."""
     history = tmp_path / "history.csv"
     history.write_text(ROWS)
-    backfill(pipeline(tmp_path), history, NOW, Quiet())
+    backfill(pipeline(tmp_path), history, NOW, NoProgress())
     return tmp_path / "home"
 
 

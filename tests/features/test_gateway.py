@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ def appended(log: EventLog) -> list[Mention]:
     events = (entry.event for entry in entries)
     known = {event.known_at: event.mention for event in events if isinstance(event, KnownMention)}
     return [known[at] for at in sorted(known)]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_events_are_taken(client: TestClient, memory_log: MemoryEventLog) -> None:
@@ -198,7 +207,7 @@ def test_probes_and_metrics(
     """Health, figures, and a readiness that turns when the log cannot be reached."""
     client.post("/v1/mentions", json={"mentions": [MENTION]})
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").status_code == 200
+    eventually(lambda: client.get("/readyz").status_code == 200)
     counted = 'fti_gateway_events_total{kind="mentions",status="accepted"} 1.0'
     assert counted in client.get("/metrics").text
     assert client.get("/nowhere").json()["error"]["place"] == "GET /nowhere"
@@ -207,7 +216,5 @@ def test_probes_and_metrics(
         raise OSError("no disk")
 
     monkeypatch.setattr(memory_log, "heartbeat", fail)
-    for _ in range(1_000):
-        if client.get("/readyz").status_code == 503:
-            break
+    eventually(lambda: client.get("/readyz").status_code == 503)
     assert client.get("/readyz").json()["reasons"] == ["the heartbeat does not reach the event log"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from hashlib import sha256
@@ -30,7 +29,7 @@ from shared.events import Label, Mention
 from shared.settings import load_settings
 from shared.tokens import Client, TokenBook
 from tests.features.conftest import START
-from tests.features.test_gateway import MENTION, SMALL, appended, opened
+from tests.features.test_gateway import LABEL, MENTION, SMALL, appended, eventually, opened
 
 TOKEN, OTHER = "ab" * 20, "cd" * 20
 FIELDS = {"place", "expected", "found", "remedy"}
@@ -49,14 +48,6 @@ def dead_letters(tmp_path: Path) -> Iterator[DeadLetters]:
 
 def batch(*ids: str, **changes: object) -> dict[str, object]:
     return {"mentions": [MENTION | {"mention_id": one} | changes for one in ids]}
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def refused(client: TestClient, reason: str) -> float:
@@ -158,7 +149,8 @@ def test_tokens_are_asked_for(log: MemoryEventLog, dead_letters: DeadLetters) ->
         assert appended(log) == []
         assert ask("POST", "/v1/mentions", TOKEN) == 202
         assert [ask("GET", "/metrics", token) for token in ("", TOKEN, OTHER)] == [401, 403, 200]
-        assert [ask("GET", path) for path in ("/healthz", "/readyz", "/docs")] == [200, 200, 200]
+        eventually(lambda: ask("GET", "/readyz") == 200)
+        assert [ask("GET", path) for path in ("/healthz", "/docs")] == [200, 200]
 
 
 def test_full_backlog_stops_events_but_not_time(
@@ -261,8 +253,9 @@ def test_no_room_for_dead_letters_appends_nothing(
     log: MemoryEventLog, dead_letters: DeadLetters
 ) -> None:
     """What does not fit is never dropped: without room its batch waits, and other batches pass."""
-    while not dead_letters.full:
-        dead_letters.add([DeadLetter("old", "bad", b"x" * 2_000, START)])
+    filler = [DeadLetter("old", "bad", b"x" * 2_000, START)]
+    while dead_letters.has_room(filler):
+        dead_letters.add(filler)
     mixed = {"mentions": [MENTION, {"mention_id": "2"}]}
     with opened(log, dead_letters) as client:
         check_refusal(client.post("/v1/mentions", json=mixed), 503)
@@ -272,6 +265,62 @@ def test_no_room_for_dead_letters_appends_nothing(
         dead_letters.forget("old")
         assert client.post("/v1/mentions", json=mixed).json()["accepted"] == 1
     assert json.loads(dead_letters.read(1)[0].raw) == {"mention_id": "2"}
+
+
+def test_item_larger_than_the_room_left_appends_nothing(
+    log: MemoryEventLog, tmp_path: Path
+) -> None:
+    """Room for small letters is none for a large one: its batch waits, a smaller one is kept."""
+    with closing(DeadLetters(tmp_path / "other.db")) as empty:
+        used = empty.used_bytes
+    with (
+        closing(DeadLetters(tmp_path / "dead.db", max_bytes=used + 4_000)) as dead_letters,
+        opened(log, dead_letters) as client,
+    ):
+        mixed = {"mentions": [MENTION, {"mention_id": "2", "text": "x" * 5_000}]}
+        check_refusal(client.post("/v1/mentions", json=mixed), 503)
+        assert appended(log) == []
+        mixed["mentions"][1]["text"] = "x"
+        assert client.post("/v1/mentions", json=mixed).json()["accepted"] == 1
+        assert dead_letters.count() == 1
+
+
+def test_labels_beside_one_that_has_no_mention_count_once(
+    log: MemoryEventLog, tmp_path: Path
+) -> None:
+    """Only the log knows that a label fits not: the others are in then, and duplicates later."""
+    with (
+        closing(DeadLetters(tmp_path / "dead.db", max_bytes=1)) as dead_letters,
+        opened(log, dead_letters) as client,
+    ):
+        client.post("/v1/mentions", json=batch("1"))
+        labels = [LABEL, LABEL | {"mention_id": "nobody's"}]
+        check_refusal(client.post("/v1/labels", json={"labels": labels}), 503)
+        answer = client.post("/v1/labels", json={"labels": labels[:1]}).json()
+    assert (answer["accepted"], answer["duplicates"]) == (0, 1)
+
+
+def test_log_that_hangs_leaves_readiness_alone(
+    log: MemoryEventLog, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With appends waiting on all forty threads of the server, an orchestrator is answered."""
+    append, inside, go_on = log.append, threading.Semaphore(0), threading.Event()
+
+    def hang(events: list[Mention | Label]) -> list[Receipt]:
+        inside.release()
+        assert go_on.wait(60)
+        return append(events)
+
+    monkeypatch.setattr(log, "append", hang)
+    with opened(log, dead_letters) as client, ThreadPoolExecutor(51) as pool:
+        eventually(lambda: client.get("/readyz").status_code == 200)
+        posts = [pool.submit(client.post, "/v1/mentions", json=batch(str(n))) for n in range(50)]
+        try:
+            assert all(inside.acquire(timeout=10) for _ in range(40))
+            assert pool.submit(client.get, "/readyz").result(20).status_code == 200
+        finally:
+            go_on.set()
+        assert {post.result(20).status_code for post in posts} == {202}
 
 
 def test_compressed_body_is_refused(log: MemoryEventLog, dead_letters: DeadLetters) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 
 from feature_pipeline.definition.records import KnownLabel, KnownMention
-from feature_pipeline.eventlog.kafka import writer
+from feature_pipeline.eventlog.kafka import partition_consumer, writer
 from feature_pipeline.eventlog.kafka.address import KafkaAddress, kafka_address
 from feature_pipeline.eventlog.kafka.clients import consumer
 from feature_pipeline.eventlog.kafka.log import KafkaEventLog
+from feature_pipeline.eventlog.kafka.partition_consumer import PartitionConsumer
 from feature_pipeline.eventlog.kafka.topics import KafkaTopics
 from feature_pipeline.eventlog.port import LogUnavailableError, partition_of
 from shared.errors import SettingsError, StateError
@@ -106,6 +108,62 @@ def test_no_entry_comes_behind_a_watermark(
         for future in running:
             future.result()
         assert read == position > 0
+
+
+def test_watermark_stands_where_history_ends(
+    kafka_cluster: KafkaCluster, cache: Path, clock: TurnableClock
+) -> None:
+    """Marks of a gateway before the backfill do not hold a reader back behind history."""
+    with closing(kafka_log(kafka_cluster, cache, clock=clock)) as gateway:
+        gateway.heartbeat()
+    watermark = clock.now + timedelta(hours=1)
+    with closing(kafka_log(kafka_cluster, cache, clock=clock)) as backfill:
+        backfill.begin_after(watermark, [KnownMention(mention(1), START)], [])
+    with closing(kafka_log(kafka_cluster, cache.with_name("none.db"))) as reader:
+        assert [reader.read(part, 0, 9).watermark for part in range(2)] == [watermark, watermark]
+
+
+def test_clock_is_the_last_one(
+    kafka_cluster: KafkaCluster,
+    log: KafkaEventLog,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the ledger's end comes in several pieces with a clock each, the last one counts."""
+    monkeypatch.setattr(partition_consumer, "_PIECE", 1)
+    for number in range(3):
+        log.append([mention(number)])
+    tail = Producer({"bootstrap.servers": kafka_cluster.brokers})
+    for _ in range(2):  # as an aborted transaction does, it moves the end away from the clocks
+        tail.produce("reviews.ledger", b"", b"none", partition=0)
+    assert tail.flush(5) == 0
+    with closing(kafka_log(kafka_cluster, cache.with_name("none.db"))) as reader:
+        assert reader.backlog() == log.backlog() > 0
+
+
+def test_size_asks_for_the_first_entry_once(
+    log: KafkaEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is asked for its size each second fetches entries only after it was trimmed."""
+    for number in range(6):
+        log.append([mention(number)])
+    whole = log.size()
+    log.acknowledge(HEAT, 6)
+    log.trim(HEAT, before=3)
+    fetched: list[int] = []
+    first_from = PartitionConsumer.first_from
+
+    def counted(consumer: PartitionConsumer, offset: int) -> Message | None:
+        fetched.append(offset)
+        return first_from(consumer, offset)
+
+    monkeypatch.setattr(PartitionConsumer, "first_from", counted)
+    assert [log.size() for _ in range(3)] == [whole - 2] * 3
+    assert len(fetched) == 1
+    assert [entry.position for entry in log.read(HEAT, 2, 9).entries] == [3, 4, 5, 6]
+    log.trim(HEAT, before=5)
+    assert log.size() == whole - 4
+    assert log.acknowledged(HEAT) == range(5, 7)
 
 
 def test_next_gateway_knows_what_the_last_one_took(

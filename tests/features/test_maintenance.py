@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,16 +15,31 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from feature_pipeline import cli
+from feature_pipeline.batch.stored_events import stored_events
 from feature_pipeline.definition.deltas import MOMENT
-from feature_pipeline.eventlog.port import EventLog, partition_of
+from feature_pipeline.definition.mention_features import mention_label, mention_text
+from feature_pipeline.definition.records import (
+    KnownLabel,
+    KnownMention,
+    label_table,
+    mention_table,
+)
+from feature_pipeline.eventlog.memory import MemoryEventLog
+from feature_pipeline.eventlog.port import (
+    EventLog,
+    LogBatch,
+    LogUnavailableError,
+    partition_of,
+)
 from feature_pipeline.maintenance.delta_upkeep import DeltaUpkeep
 from feature_pipeline.maintenance.log_trimming import trim_before
 from feature_pipeline.maintenance.tables import Upkeep, tend_tables
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.store.offline_tables import OfflineTables
 from inference_pipeline.scoring.mention_tail import DeltaMentionSource, Position
 from shared.errors import InputError
-from shared.events import Mention
-from shared.features import KNOWN_AT, MENTION_TEXT
+from shared.events import Label, Mention
+from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT
 from shared.places import Places
 from shared.task import Task
 from tests.features.conftest import START, TurnableClock
@@ -34,15 +48,6 @@ from tests.inference.task_store import land, open_task_store, texts
 VIEW = "subject_activity"
 KEEP = timedelta(days=30)
 TARGET = 1_000_000
-
-
-class Quiet:
-    """Shows no progress."""
-
-    @contextmanager
-    def step(self, name: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
-        del name, total
-        yield lambda _: None
 
 
 def at(second: int) -> datetime:
@@ -225,7 +230,37 @@ def test_retention_shorter_than_the_windows_is_refused(task: Task, tables: Offli
         compact=False, vacuum=False, retain=timedelta(minutes=19), keep_versions=KEEP, dry_run=False
     )
     with pytest.raises(InputError, match="at least 0:22:00, twice the longest window"):
-        tend_tables(task, tables, wanted, START, Quiet())
+        tend_tables(task, tables, wanted, START, NoProgress())
+
+
+def test_retention_keeps_texts_of_which_a_label_stays(task: Task, tmp_path: Path) -> None:
+    """A rebuild after it counts every label that is left, so that corrections find it counted."""
+    tables = OfflineTables(str(tmp_path))
+    mentions = [KnownMention(_mention(number), at(number)) for number in range(3)]
+    labels = [
+        KnownLabel(
+            Label(mention_id=f"m{number}", label="good", labelled_at=moment), moment, "heat", "heat"
+        )
+        for number, moment in ((0, at(4)), (1, at(4_000)))
+    ]
+    rows_of = {
+        MENTION_TEXT: mention_text(mention_table(mentions)),
+        MENTION_LABEL: mention_label(label_table(labels)),
+    }
+    tables.create_missing(rows_of)
+    for view, found in rows_of.items():
+        tables.append(view, {0: (found, at(4_000))})
+    wanted = Upkeep(
+        compact=False, vacuum=False, retain=timedelta(hours=1), keep_versions=KEEP, dry_run=False
+    )
+    reports = tend_tables(task, tables, wanted, at(4_500), NoProgress())
+    assert {report.view: report.dropped_rows for report in reports} == {
+        MENTION_TEXT: 2,
+        MENTION_LABEL: 1,
+    }
+    events = stored_events(tables, at(5_000))
+    assert events.mentions["mention_id"].to_list() == ["m1"]
+    assert events.labels.select("mention_id", "subject_id").rows() == [("m1", "heat")]
 
 
 def test_log_is_trimmed_by_age_and_only_what_is_acknowledged(
@@ -244,6 +279,23 @@ def test_log_is_trimmed_by_age_and_only_what_is_acknowledged(
     assert trim_before(log, START + timedelta(hours=9)) == 2
     assert log.acknowledged(part) == range(7, 7)
     assert [entry.position for entry in log.read(part, 6, 9).entries] == [7, 8, 9, 10]
+
+
+class SlowLog(MemoryEventLog):
+    """Sends no entry in time."""
+
+    def read(self, partition: int, after: int, limit: int) -> LogBatch:
+        return replace(super().read(partition, after, limit), entries=(), position=after)
+
+
+def test_log_too_slow_to_be_trimmed_is_named(clock: TurnableClock) -> None:
+    """An entry that does not come in time is told, with what to do; nothing is forgotten."""
+    log, part = SlowLog(clock=clock), partition_of("subject:heat", 2)
+    log.append([_mention(1)])
+    log.acknowledge(part, 1)
+    with pytest.raises(LogUnavailableError, match=f"partition {part}: expected the entry at pos"):
+        trim_before(log, START + timedelta(days=1))
+    assert log.acknowledged(part) == range(1, 2)
 
 
 def test_command_shows_what_it_would_do_and_does_it(

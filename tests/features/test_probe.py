@@ -13,13 +13,16 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from feature_pipeline.bootstrap.pipeline import FeaturePipeline
+from feature_pipeline.bootstrap.stream import stream
 from feature_pipeline.definition.deltas import MOMENT
 from feature_pipeline.eventlog.memory import MemoryEventLog
 from feature_pipeline.eventlog.redis.log import RedisEventLog
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
+from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.stream.metrics import StreamMetrics
 from feature_pipeline.stream.probe import Probe, create_probe
-from shared.errors import StateError
+from shared.errors import SettingsError, StateError
 from shared.events import Mention
 from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT
 from tests.features.conftest import START, TurnableClock
@@ -180,3 +183,22 @@ def test_worker_process_tells_of_its_work(tmp_path: Path) -> None:
         until(lambda: now("log_lag_entries") == 0, "the state to be saved")
         assert now("batch_entries_count") > 0
         assert answers(f"{url}/readyz")
+
+
+def test_open_gateway_does_not_open_the_probe(tmp_path: Path) -> None:
+    """Beyond this machine the probe listens by a setting of its own alone."""
+    task = tmp_path / "task.toml"
+    task.write_text(
+        'name = "films"\nlabels = ["bad", "good"]\n[input]\nformat = "csv"\n'
+        'columns = { text = "text", published_at = "date" }\n'
+        '[activity.windows]\n"60s" = "10s"\n[training]\nbase = "none"\n'
+    )
+    settings = FeatureSettings(
+        home=tmp_path / "home",
+        task=task,
+        features_open=True,
+        features_stream_host="0.0.0.0",  # noqa: S104 - that it is refused
+        features_stream_port=free_port(),
+    )
+    with pytest.raises(SettingsError, match="FTI_FEATURES_STREAM_OPEN=true"):
+        stream(FeaturePipeline(settings))

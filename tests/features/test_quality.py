@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.bootstrap.history import backfill, quality
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.cli import main
 from feature_pipeline.definition.mention_features import mention_label, mention_text
@@ -22,6 +22,7 @@ from feature_pipeline.definition.records import (
     mention_table,
 )
 from feature_pipeline.definition.transform import Tables
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.quality.expectations import expectations_of
 from feature_pipeline.quality.findings import measure
 from feature_pipeline.quality.metrics import QualityMetrics
@@ -34,7 +35,7 @@ from shared.features import MENTION_LABEL, MENTION_TEXT
 from shared.places import offline_folder
 from shared.task import Task
 from tests.features.conftest import START, small_task
-from tests.features.test_backfill import NOW, ROWS, TASK, Quiet
+from tests.features.test_backfill import NOW, ROWS, TASK
 
 ALL: dict[str, Any] = {
     "characters": {"min": 3, "max": 20, "allowed": 0.25},
@@ -206,13 +207,15 @@ def test_backfill_stops_before_it_writes(tmp_path: Path) -> None:
     """The error names expectation, figures, rows and report; nothing else is left behind."""
     history = tmp_path / "history.csv"
     history.write_text(ROWS)
+    strict = "[quality.words]\nmin = 3\nallowed = 0.5"
     with pytest.raises(InputError) as caught:
-        backfill(films(tmp_path, "[quality.words]\nmin = 3\nallowed = 0.5"), history, NOW, Quiet())
+        backfill(films(tmp_path, strict), history, NOW, NoProgress())
     told = str(caught.value)
     assert "history.csv, mention_text, expectation words: expected at most 50.00%" in told
     assert "found 40 of 40 (100.00%), such as 0: 'text 0'; 1: 'text 1'" in told
     home = tmp_path / "home"
-    (page,) = (home / "features" / "quality").glob("history_csv-*.html")
+    (page,) = (home / "features" / "quality").glob("*.html")
+    assert page.name == "history_csv.html"
     assert str(page) in told
     assert "words: has 3+ words" in page.read_text()
     prom = (home / "features" / "quality" / "latest.prom").read_text()
@@ -226,7 +229,7 @@ def test_backfill_goes_on_where_the_task_says_so(tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
     history.write_text(ROWS)
     lenient = "[quality]\nstop_backfill = false\n[quality.words]\nmin = 3"
-    assert backfill(films(tmp_path, lenient), history, NOW, Quiet()).mentions == 40
+    assert backfill(films(tmp_path, lenient), history, NOW, NoProgress()).mentions == 40
     assert list((tmp_path / "home" / "features" / "quality").glob("*.html"))
 
 
@@ -246,5 +249,16 @@ def test_file_is_checked_without_being_loaded(
     assert "expectation fewest_bad" in told
     films(tmp_path, "[quality.words]\nmin = 2")
     assert main(["quality", "--input", str(history), "--now", NOW.isoformat()]) == 0
-    assert "All as expected" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "0 of 40 rows rejected" in told
+    assert "All as expected" in told
     assert not offline_folder(tmp_path / "home").exists()
+    assert len(list((tmp_path / "home" / "features" / "quality").glob("*.html"))) == 1
+
+
+def test_file_of_rejected_rows_is_not_as_expected(tmp_path: Path) -> None:
+    """Rows of which none was admitted break no expectation, and yet all is not well."""
+    history = tmp_path / "history.csv"
+    history.write_text(ROWS.replace("2026-03-01T", "the first of March, "))
+    with pytest.raises(InputError, match=r"at most 0\.0% of the rows rejected, found 40 of 40"):
+        quality(films(tmp_path, ""), history, NOW)

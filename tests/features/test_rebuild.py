@@ -20,6 +20,7 @@ from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.bootstrap.stream import stream
 from feature_pipeline.definition.records import LABEL_SCHEMA
 from feature_pipeline.definition.transform import EventTables
+from feature_pipeline.progress import NoProgress
 from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
@@ -30,7 +31,6 @@ from shared.file_lock import hold_file
 from shared.places import offline_folder
 from tests.features.pipeline_processes import PipelineProcesses
 from tests.features.stream_process import until
-from tests.features.test_backfill import Quiet
 
 HISTORY = "id,text,film,critic,date,rating\n" + "".join(
     f"h{n},TEXT {n} &amp; more,film {n % 5},critic {n % 4},2026-03-01T10:00:{n:02},{rating}\n"
@@ -50,7 +50,7 @@ class Home:
         )
         history = folder / "history.csv"
         history.write_text(HISTORY)
-        backfill(self.pipeline, history, NOW, Quiet())
+        backfill(self.pipeline, history, NOW, NoProgress())
         self.processes.history = read_history(history, self.processes.task, NOW).events
         self.stream_on(0, 40)
         self.processes.append(40, 60)
@@ -105,7 +105,7 @@ def test_rebuilds_from_the_offline_tables_what_a_trimmed_log_has_forgotten(home:
     """From texts, labels and the rest of the log all comes back; then the stream goes on."""
     home.trim_log()
     home.destroy()
-    report = rebuild(home.pipeline, Origin.OFFLINE, Quiet())
+    report = rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     assert (report.mentions, report.restored[MENTION_TEXT]) == (100, 20)
     home.processes.assert_complete(home.processes.expected(report.watermark))
     home.stream_on(60, 80)
@@ -119,15 +119,15 @@ def test_rebuilds_from_the_log_what_the_offline_tables_have_wrong(home: Home) ->
     DeltaTable(home.table(MENTION_LABEL)).update(
         {"label": "'good'"}, predicate="label = 'bad' AND mention_id LIKE 'm%'"
     )
-    report = rebuild(home.pipeline, Origin.LOG, Quiet())
+    report = rebuild(home.pipeline, Origin.LOG, NoProgress())
     assert report.restored[MENTION_TEXT] == 20 + 1
     home.processes.assert_complete(home.processes.expected(report.watermark))
     home.stream_on(60, 80)
     home.trim_log()
     with pytest.raises(StateError, match="from the offline tables"):
-        rebuild(home.pipeline, Origin.LOG, Quiet())
-    rebuild(home.pipeline, Origin.OFFLINE, Quiet())
-    again = rebuild(home.pipeline, Origin.LOG, Quiet())
+        rebuild(home.pipeline, Origin.LOG, NoProgress())
+    rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    again = rebuild(home.pipeline, Origin.LOG, NoProgress())
     assert again.restored == {MENTION_TEXT: 0, MENTION_LABEL: 0}
     home.stream_on(80, 100)
 
@@ -138,13 +138,13 @@ def test_a_rebuild_that_cannot_be_right_changes_nothing(home: Home) -> None:
     whole = table.version()
     table.delete("mention_id = 'h7'")
     with pytest.raises(StateError, match="that the last backfill or rebuild counted"):
-        rebuild(home.pipeline, Origin.LOG, Quiet())
+        rebuild(home.pipeline, Origin.LOG, NoProgress())
     table.restore(whole)
     with (
         hold_file(home.processes.home / "features" / "writer.lock", place="", remedy=""),
         pytest.raises(StateError, match="stop it first"),
     ):
-        rebuild(home.pipeline, Origin.OFFLINE, Quiet())
+        rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     home.stream_on(60, 80)
 
 
@@ -160,10 +160,10 @@ def test_stream_refuses_after_an_interrupted_rebuild(
         with monkeypatch.context() as patch:
             patch.setattr(place, method, interrupted)
             with pytest.raises(KeyboardInterrupt):
-                rebuild(home.pipeline, Origin.OFFLINE, Quiet())
+                rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
         with pytest.raises(StateError, match="found one that was interrupted"):
             stream(home.pipeline)
-    rebuild(home.pipeline, Origin.OFFLINE, Quiet())
+    rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     home.stream_on(60, 80)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,10 +17,13 @@ from threading import Event, Thread
 import httpx
 import pytest
 from deltalake import DeltaTable
+from feast import FeatureView
 
+from feature_pipeline.store.outage import OUTAGES
 from feature_pipeline.stream.patience import Patience
 from shared.errors import StateError
-from shared.places import offline_folder
+from shared.feature_store import open_feature_store, registry_errors
+from shared.places import Places, offline_folder
 from tests.features.pipeline_processes import PipelineProcesses, kill, label, mention
 from tests.features.stream_process import answers, free_port, until
 from tests.redis_server import RedisServer
@@ -180,6 +184,28 @@ def test_only_an_outage_is_waited_for() -> None:
     told_to_stop.set()
     with pytest.raises(StateError, match=r"found ConnectionError: refused\. Start the stream"):
         patience(lambda: failing(ConnectionError("refused")))
+    assert len(tries) == 2
+
+
+def test_locked_registry_is_waited_for(tmp_path: Path) -> None:
+    """The feature registry is a database like others: somebody who holds it lets go again."""
+    path = tmp_path / "feast" / "registry.db"
+    places = Places.embedded(tmp_path)
+    # Feast's first look makes the tables.
+    open_feature_store(places).list_feature_views()
+    store = open_feature_store(replace(places, feature_registry=f"sqlite:///{path}?timeout=0.05"))
+    tries: list[bool] = []
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        def look() -> list[FeatureView]:
+            tries.append(True)
+            if len(tries) > 1:
+                other.rollback()
+            with registry_errors(store):
+                return store.list_feature_views()
+
+        assert Patience(OUTAGES, timedelta(minutes=1), Event())(look) == []
     assert len(tries) == 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +14,9 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from feature_pipeline.definition.records import KnownMention
+from feature_pipeline.eventlog.clock import utc_now
 from feature_pipeline.eventlog.port import LogUnavailableError, partition_of
+from feature_pipeline.eventlog.redis.append import RedisKeys
 from feature_pipeline.eventlog.redis.log import RedisEventLog
 from feature_pipeline.eventlog.redis.server import check_server
 from shared.errors import StateError
@@ -85,6 +88,24 @@ def test_large_append_is_not_starved(redis_server: RedisServer) -> None:
             done.set()
         posting.result(timeout=60)
     assert {receipt.status for receipt in receipts} == {"accepted"}
+
+
+def test_turn_that_is_not_needed_is_given_back(redis_server: RedisServer, admin: Redis) -> None:
+    """Who asks for a turn, and then finds that others appended the same, keeps nobody waiting."""
+    overtaking = [mention(1), mention(2), mention(3)]
+
+    def overtaken() -> datetime:
+        if overtaking:
+            other.append([overtaking.pop(0)])
+        return utc_now()
+
+    with (
+        closing(RedisEventLog(redis_server.address, "reviews")) as other,
+        closing(RedisEventLog(redis_server.address, "reviews", clock=overtaken)) as log,
+    ):
+        assert [r.status for r in log.append([mention(3)])] == ["duplicate"]
+        assert overtaking == []
+        assert not admin.exists(RedisKeys("reviews").turn)
 
 
 def test_logs_share_a_server(redis_server: RedisServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,9 +12,11 @@ import sys
 from contextlib import closing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from feature_pipeline.stream.cluster import ClusterMember, run_cluster
 from shared.features import ROLES, activity_view
 from shared.file_lock import hold_file
 from tests.features.pipeline_processes import PipelineProcesses, kill
@@ -151,6 +154,36 @@ def test_a_process_of_a_cluster_tells_why_it_ended(tmp_path: Path) -> None:
         process.join(60)
     assert [process.exitcode for process in processes] == [1, 1]
     assert "rebuild the features from the offline tables" in pipeline.printed()
+
+
+class StoppedAtStart:
+    """Runs until it is ended. Just when it is handed to a process, SIGTERM comes."""
+
+    def __init__(self) -> None:
+        self.handed = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        self.handed += 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    def __call__(self, member: ClusterMember) -> None:
+        del member
+        Event().wait()
+
+
+def test_a_cluster_that_is_stopped_while_it_starts_ends() -> None:
+    """No further process is started, and the one that was being started is told, too."""
+    run_member = StoppedAtStart()
+    signs = (signal.SIGTERM, signal.SIGINT)
+    handlers = {sign: signal.getsignal(sign) for sign in signs}
+    try:
+        run_cluster(3, run_member)
+    finally:
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
+    assert run_member.handed == 1
+    assert not [one for one in multiprocessing.active_children() if "stream-" in one.name]
 
 
 @pytest.mark.parametrize(

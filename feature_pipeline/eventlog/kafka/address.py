@@ -9,9 +9,10 @@ from pathlib import Path
 
 from shared.errors import SettingsError
 
-_EXPECTED = "an address such as kafka://broker:9092/topic, several brokers separated by commas"
+KAFKA = "kafka://"
+_EXPECTED = f"an address such as {KAFKA}broker:9092/topic, several brokers separated by commas"
 _ADDRESS = re.compile(
-    r"kafka://(?P<brokers>[A-Za-z0-9._-]+:\d{1,5}(?:,[A-Za-z0-9._-]+:\d{1,5})*)"
+    KAFKA + r"(?P<brokers>[A-Za-z0-9._-]+:\d{1,5}(?:,[A-Za-z0-9._-]+:\d{1,5})*)"
     r"/(?P<topic>[A-Za-z0-9._-]{1,200})"
 )
 OWN_PROPERTIES = frozenset(
@@ -66,7 +67,7 @@ class KafkaAddress:
         return f"{self.topic}.gateway"
 
     def __str__(self) -> str:
-        return f"event log kafka://{self.brokers}/{self.topic}"
+        return f"event log {KAFKA}{self.brokers}/{self.topic}"
 
 
 def check_kafka_address(address: str) -> None:
@@ -94,7 +95,7 @@ def kafka_address(address: str, properties: Path | None = None) -> KafkaAddress:
         SettingsError: the file cannot be read, or holds what it may not.
     """
     check_kafka_address(address)
-    parts = address.removeprefix("kafka://").split("/")
+    parts = address.removeprefix(KAFKA).split("/")
     return KafkaAddress(parts[0], parts[1], _read_properties(properties) if properties else {})
 
 

@@ -33,11 +33,11 @@ class LedgerEnd:
             start = max(low, end - step)
             self._consumer.go_to(start)
             # The clock ends each transaction; those that were aborted leave gaps behind it.
-            for messages in self._consumer.rest():
-                for message in reversed(messages):
-                    if message.key() == CLOCK:
-                        self._consumer.pause()
-                        return LogClock.decode(message.value() or b"", str(self._address))
+            pieces = self._consumer.rest()
+            clocks = [one for piece in pieces for one in piece if one.key() == CLOCK]
+            if clocks:
+                self._consumer.pause()
+                return LogClock.decode(clocks[-1].value() or b"", str(self._address))
             if start == low:
                 break
             step *= _WIDER

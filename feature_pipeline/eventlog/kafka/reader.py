@@ -48,6 +48,7 @@ class PartitionReader:
         self._clock = clock
         self._watermark: datetime = EARLIEST
         self._offsets: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_BATCHES)
+        self._begin = (0, 0)  # the partition's first offset, and the position before it
         self.position = -1
 
     def read(self, after: int, limit: int) -> LogBatch:
@@ -78,11 +79,16 @@ class PartitionReader:
     def begins_after(self) -> int:
         """Return the position of the last entry that was trimmed away; 0 if none was."""
         low, _ = self._consumer.ends()
-        if not low:
-            return 0
+        known, position = self._begin
+        if low == known:
+            return position
         self.position = -1
         first = self._consumer.first_from(low)
-        return self._clock().lasts[self._partition] if first is None else _entries_before(first)
+        self._consumer.pause()  # it would fetch all that follows
+        if first is None:
+            return self._clock().lasts[self._partition]
+        self._begin = (low, _entries_before(first))
+        return self._begin[1]
 
     def close(self) -> None:
         """Leave the brokers."""

@@ -104,6 +104,7 @@ class KafkaWriter:
                 self._commit(session, cursor, transaction, replace(clock, loading=True))
                 transaction = LogTransaction(session.producer, self._address)
             latest = max(clock.latest, to_micros(watermark))
+            transaction.mark(clock.lasts, latest)
             self._commit(session, cursor, transaction, replace(clock, latest=latest, loading=False))
 
     def close(self) -> None:

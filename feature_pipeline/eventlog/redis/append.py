@@ -13,7 +13,7 @@ from feature_pipeline.eventlog.clock import from_micros, to_micros
 from feature_pipeline.eventlog.encoding import encode_event, encode_roles
 from feature_pipeline.eventlog.identity import HeldLedger
 from feature_pipeline.eventlog.port import routes
-from feature_pipeline.eventlog.redis.scripts import BEGIN, COMMIT
+from feature_pipeline.eventlog.redis.scripts import BEGIN, COMMIT, GIVE_BACK
 from shared.errors import StateError
 from shared.events import Label, Mention
 
@@ -70,6 +70,7 @@ class RedisAppender:
         self._partitions = partitions
         self._commit = client.register_script(COMMIT)
         self._begin = client.register_script(BEGIN)
+        self._give_back = client.register_script(GIVE_BACK)
 
     def look(self, events: Sequence[Mention | Label]) -> tuple[Seen, HeldLedger]:
         """Return how the log stands, and what it remembers of the mentions of some events.
@@ -134,6 +135,10 @@ class RedisAppender:
     def take_turn(self, token: str) -> None:
         """Keep others from appending until the holder of a token has; unless it is another's."""
         self._client.set(self._keys.turn, token, nx=True, px=_TURN_MILLISECONDS)
+
+    def give_turn_back(self, token: str) -> None:
+        """End the turn of a token, which has nothing to append after all."""
+        self._give_back(keys=[self._keys.turn], args=[token])
 
     def begin(
         self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]

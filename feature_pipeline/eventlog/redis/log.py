@@ -39,6 +39,7 @@ from shared.redis_address import redis_client
 _LOST_RACES = 3
 """After so many an appender asks for a turn, so that small appends cannot starve a large one."""
 _APPEND_SECONDS = 10.0
+"""Threads wait so long for each other at most, and gateways, should the server hang."""
 
 
 class RedisEventLog:
@@ -89,11 +90,15 @@ class RedisEventLog:
         token, races = uuid.uuid4().hex, 0
         deadline = time.monotonic() + _APPEND_SECONDS
         # Threads of one gateway wait for each other here rather than race.
-        with self._lock, self._reachable():
+        with self._before_other_threads(), self._reachable():
             while True:
                 seen, ledger = self._appender.look(events)
                 receipts, recorded = settle_batch(ledger, events, seen.latest, self._clock)
-                if not recorded or self._appender.append(seen, recorded, token):
+                if recorded and self._appender.append(seen, recorded, token):
+                    return receipts
+                if not recorded:
+                    if races >= _LOST_RACES:
+                        self._appender.give_turn_back(token)
                     return receipts
                 races += 1
                 if time.monotonic() > deadline:
@@ -106,7 +111,7 @@ class RedisEventLog:
         self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
     ) -> None:
         """See ``EventLog``."""
-        with self._lock, self._reachable():
+        with self._before_other_threads(), self._reachable():
             entries = self._appender.begin(watermark, mentions, labels)
         if entries:
             raise not_empty(entries)
@@ -207,6 +212,15 @@ class RedisEventLog:
         with self._reachable():
             positions = self._numbers(*self._fields(lower, upper))
         return sum(positions[self.partitions :]) - sum(positions[: self.partitions])
+
+    @contextmanager
+    def _before_other_threads(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_APPEND_SECONDS):
+            raise self._unavailable("appends that wait for an earlier one")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:

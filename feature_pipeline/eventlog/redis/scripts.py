@@ -52,6 +52,14 @@ return 1
 """
 """1: appended, and a turn that was taken is given back; 0: nothing was done, read again."""
 
+GIVE_BACK = """#!lua flags=allow-oom
+-- End a turn, unless it is another's by now.
+-- KEYS: turn; ARGV: token
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+"""
+
 BEGIN = """
 -- Put what history tells in place of the ledger, unless the log holds entries.
 -- KEYS: meta, mentions, labels, new mentions, new labels
