@@ -138,13 +138,7 @@ class FeatureJoin:
         *,
         within: timedelta | None = None,
     ) -> Joined:
-        """Return the features of B mentions.
-
-        Args:
-            service: what to read.
-            entities: of whom, one for each mention.
-            within: wait no longer than this, nor than the timeout of the join.
-        """
+        """See `Join`; it waits no longer than the timeout of the join either."""
         if not service.features:
             return Joined(
                 features=np.empty((len(entities), 0), dtype=np.float32),

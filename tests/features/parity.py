@@ -9,7 +9,7 @@ import argparse
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,24 +18,18 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
-from feast import FeatureStore
 
 from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.definition.transform import (
     EventTables,
-    States,
     Tables,
     empty_states,
     transform,
 )
 from feature_pipeline.eventlog.memory import MemoryEventLog
-from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.quality.metrics import QualityMetrics
 from feature_pipeline.quality.stream_watch import StreamWatch
 from feature_pipeline.store.feature_repository import apply_task
-from feature_pipeline.store.offline_tables import OfflineTables
-from feature_pipeline.store.online_views import OnlineViews
-from feature_pipeline.stream.advance_step import AdvanceLogic, Snapshot
 from feature_pipeline.stream.first_error import FirstError
 from feature_pipeline.stream.metrics import StreamMetrics
 from feature_pipeline.stream.patience import Patience
@@ -46,6 +40,7 @@ from shared.features import KNOWN_AT, ROLES, Role, activity_view, join_key
 from shared.logs import configure_logs
 from shared.places import Places
 from tests.features.conftest import START, TurnableClock, small_task
+from tests.features.fragile_worker import CrashError, Fragile, FragileTables, FragileViews, Worker
 
 TASK = small_task()
 KEYS: dict[Role, list[str]] = {
@@ -74,83 +69,6 @@ class Comparison:
                 self.first = self.first or told
 
 
-class CrashError(Exception):
-    """The worker dies here."""
-
-
-class Fragile:
-    """Counts writes, and dies before the one that was drawn."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-
-    def write(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                self.left = None
-                raise CrashError
-
-
-class FragileTables(OfflineTables):
-    """Delta tables whose writer may die before a commit."""
-
-    def __init__(self, folder: str, fragile: Fragile) -> None:
-        super().__init__(folder)
-        self._fragile = fragile
-
-    def append(self, view: str, parts: Mapping[int, tuple[pl.DataFrame, datetime]]) -> int:
-        self._fragile.write()
-        return super().append(view, parts)
-
-
-class FragileViews(OnlineViews):
-    """An online store whose writer may die before a write."""
-
-    def __init__(self, store: FeatureStore, fragile: Fragile) -> None:
-        super().__init__(store)
-        self._fragile = fragile
-
-    def write(
-        self,
-        view: str,
-        key: str,
-        changelog: pl.DataFrame,
-        on_rows: Callable[[int], object] = lambda _: None,
-    ) -> int:
-        self._fragile.write()
-        return super().write(view, key, changelog, on_rows)
-
-
-class Worker:
-    """A stream worker of one partition: its state, and what of it is saved."""
-
-    def __init__(self, log: EventLog, partition: int, writer: StoreWriter) -> None:
-        self._log = log
-        self._partition = partition
-        self._writer = writer
-        self._saved: Snapshot | None = None
-        self._saved_position = 0
-        self.crash()
-
-    def crash(self) -> None:
-        """Lose everything but what was saved."""
-        self._logic = AdvanceLogic(TASK, _nothing_before, self._saved)
-        self._position = self._saved_position
-
-    def step(self, limit: int) -> bool:
-        """Read, advance and write once; return whether the log held more."""
-        batch = self._log.read(self._partition, self._position, limit)
-        ((changes,), _) = self._logic.on_batch([batch])
-        self._writer.write_batch([(str(self._partition), changes)])
-        self._position = batch.position
-        return len(batch.entries) == limit
-
-    def save(self) -> None:
-        """Save state and position, as at the end of an epoch."""
-        self._saved, self._saved_position = self._logic.snapshot(), self._position
-
-
 class ParityRun:
     """One random stream through real Delta tables and a real Feast online store."""
 
@@ -173,7 +91,7 @@ class ParityRun:
             errors=FirstError(),
         )
         self._workers = [
-            Worker(self._log, partition, writer) for partition in range(self._log.partitions)
+            Worker(TASK, self._log, partition, writer) for partition in range(self._log.partitions)
         ]
         self._served: dict[datetime, dict[Role, list[dict[str, Any]]]] = {}
 
@@ -321,10 +239,6 @@ class ParityRun:
                     {name: _comparable(then)[name] for name in names},
                     {name: _comparable(wanted)[name] for name in names},
                 )
-
-
-def _nothing_before(_: int) -> States:
-    return empty_states(TASK)
 
 
 def _nothing(row: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from confluent_kafka import Message, Producer, TopicPartition
 
 from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.eventlog.kafka import partition_consumer, writer
-from feature_pipeline.eventlog.kafka.address import KafkaAddress, kafka_address
+from feature_pipeline.eventlog.kafka.address import KafkaAddress
 from feature_pipeline.eventlog.kafka.clients import consumer
 from feature_pipeline.eventlog.kafka.log import KafkaEventLog
 from feature_pipeline.eventlog.kafka.partition_consumer import PartitionConsumer
 from feature_pipeline.eventlog.kafka.topics import KafkaTopics
 from feature_pipeline.eventlog.port import LogUnavailableError, partition_of
-from shared.errors import SettingsError, StateError
+from shared.errors import StateError
 from shared.events import EARLIEST
 from tests.features.conftest import START, TurnableClock
 from tests.features.test_eventlog import label, mention
@@ -303,57 +303,6 @@ def test_brokers_that_cannot_trim_are_named(kafka_cluster: KafkaCluster, cache: 
         with pytest.raises(LogUnavailableError, match="not supported by broker"):
             KafkaTopics(address).delete_before(HEAT, 1)
         assert len(log.read(HEAT, 0, 10).entries) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "kafka://",
-        "kafka://broker/topic",
-        "kafka://broker:9092",
-        "kafka://broker:9092/a/b",
-        "kafka://user:hush@broker:9092/topic",
-        "redis://broker:9092/0",
-    ],
-)
-def test_other_addresses_are_refused(text: str) -> None:
-    """What is no address of a log on Kafka is not tried, nor shown: it may hold a password."""
-    with pytest.raises(ValueError, match="kafka://broker:9092/topic") as caught:
-        kafka_address(text)
-    assert "hush" not in str(caught.value)
-
-
-def test_properties_come_from_a_file(tmp_path: Path) -> None:
-    """Comments and empty lines are skipped; a value may hold whatever a line can."""
-    file = tmp_path / "kafka.properties"
-    file.write_text("# secrets\n\nsecurity.protocol = SASL_SSL\nsasl.password=a=b#c\n")
-    address = kafka_address("kafka://one:9092,two:9092/mentions", file)
-    assert address.brokers == "one:9092,two:9092"
-    assert address.properties == {"security.protocol": "SASL_SSL", "sasl.password": "a=b#c"}
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("isolation.level=read_uncommitted", "line 1: .*found isolation.level"),
-        ("hush", "line 1: expected name=value"),
-        ("sasl.pasword=hush", "sasl.pasword"),
-        ("security.protocol=hush", "security.protocol"),
-    ],
-)
-def test_properties_of_no_use_are_refused(tmp_path: Path, line: str, told: str) -> None:
-    """What the log rests on, and what librdkafka does not know, is told without the value."""
-    file = tmp_path / "kafka.properties"
-    file.write_text(line)
-    with pytest.raises(SettingsError, match=told) as caught:
-        consumer(kafka_address("kafka://one:9092/mentions", file))
-    assert "hush" not in str(caught.value)
-
-
-def test_missing_properties_are_told(tmp_path: Path) -> None:
-    """A file that is not there stops the start."""
-    with pytest.raises(SettingsError, match=r"kafka\.properties.*FileNotFoundError"):
-        kafka_address("kafka://one:9092/mentions", tmp_path / "kafka.properties")
 
 
 def _until_answered(log: KafkaEventLog) -> list[str]:

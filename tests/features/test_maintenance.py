@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -24,25 +23,18 @@ from feature_pipeline.definition.records import (
     label_table,
     mention_table,
 )
-from feature_pipeline.eventlog.memory import MemoryEventLog
-from feature_pipeline.eventlog.port import (
-    EventLog,
-    LogBatch,
-    LogUnavailableError,
-    partition_of,
-)
 from feature_pipeline.maintenance.delta_upkeep import DeltaUpkeep
-from feature_pipeline.maintenance.log_trimming import trim_before
 from feature_pipeline.maintenance.tables import Upkeep, tend_tables
 from feature_pipeline.progress import NoProgress
 from feature_pipeline.store.offline_tables import OfflineTables
 from inference_pipeline.scoring.mention_tail import DeltaMentionSource, Position
 from shared.errors import InputError
-from shared.events import Label, Mention
+from shared.events import Label
 from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT
 from shared.places import Places
 from shared.task import Task
-from tests.features.conftest import START, TurnableClock
+from tests.features.conftest import START
+from tests.features.test_eventlog import mention
 from tests.inference.task_store import land, open_task_store, texts
 
 VIEW = "subject_activity"
@@ -236,7 +228,7 @@ def test_retention_shorter_than_the_windows_is_refused(task: Task, tables: Offli
 def test_retention_keeps_texts_of_which_a_label_stays(task: Task, tmp_path: Path) -> None:
     """A rebuild after it counts every label that is left, so that corrections find it counted."""
     tables = OfflineTables(str(tmp_path))
-    mentions = [KnownMention(_mention(number), at(number)) for number in range(3)]
+    mentions = [KnownMention(mention(number), at(number)) for number in range(3)]
     labels = [
         KnownLabel(
             Label(mention_id=f"m{number}", label="good", labelled_at=moment), moment, "heat", "heat"
@@ -261,41 +253,6 @@ def test_retention_keeps_texts_of_which_a_label_stays(task: Task, tmp_path: Path
     events = stored_events(tables, at(5_000))
     assert events.mentions["mention_id"].to_list() == ["m1"]
     assert events.labels.select("mention_id", "subject_id").rows() == [("m1", "heat")]
-
-
-def test_log_is_trimmed_by_age_and_only_what_is_acknowledged(
-    log: EventLog, clock: TurnableClock
-) -> None:
-    """Old entries go once the stream has done with them; young ones and the rest stay."""
-    part = partition_of("subject:heat", 2)
-    for number in range(10):
-        log.append([_mention(number)])
-        clock.turn(hours=1)
-    log.acknowledge(part, 6)
-    assert trim_before(log, START + timedelta(hours=4), dry_run=True) == 4
-    assert [entry.position for entry in log.read(part, 0, 1).entries] == [1]
-    assert trim_before(log, START + timedelta(hours=4)) == 4
-    assert trim_before(log, START + timedelta(hours=4)) == 0
-    assert trim_before(log, START + timedelta(hours=9)) == 2
-    assert log.acknowledged(part) == range(7, 7)
-    assert [entry.position for entry in log.read(part, 6, 9).entries] == [7, 8, 9, 10]
-
-
-class SlowLog(MemoryEventLog):
-    """Sends no entry in time."""
-
-    def read(self, partition: int, after: int, limit: int) -> LogBatch:
-        return replace(super().read(partition, after, limit), entries=(), position=after)
-
-
-def test_log_too_slow_to_be_trimmed_is_named(clock: TurnableClock) -> None:
-    """An entry that does not come in time is told, with what to do; nothing is forgotten."""
-    log, part = SlowLog(clock=clock), partition_of("subject:heat", 2)
-    log.append([_mention(1)])
-    log.acknowledge(part, 1)
-    with pytest.raises(LogUnavailableError, match=f"partition {part}: expected the entry at pos"):
-        trim_before(log, START + timedelta(days=1))
-    assert log.acknowledged(part) == range(1, 2)
 
 
 def test_command_shows_what_it_would_do_and_does_it(
@@ -325,16 +282,6 @@ def test_command_shows_what_it_would_do_and_does_it(
     assert "3 → 1" in capsys.readouterr().err
     assert cli.main(["maintain", "--retain", "1s"]) == 1
     assert "twice the longest window" in capsys.readouterr().err
-
-
-def _mention(number: int) -> Mention:
-    return Mention(
-        mention_id=f"m{number}",
-        subject_id="heat",
-        source_id="heat",
-        text="text",
-        published_at=START,
-    )
 
 
 def _age_files(path: str, age: timedelta) -> None:
