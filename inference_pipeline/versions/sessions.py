@@ -57,6 +57,9 @@ def _open(onnx_file: Path, *, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Threads wait for each other in a loop, and stop to when the pass ends: they would hold the
+    # cores on which its answer is sent and the next request comes in.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return ort.InferenceSession(
             str(onnx_file), sess_options=options, providers=["CPUExecutionProvider"]
