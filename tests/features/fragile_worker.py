@@ -14,7 +14,7 @@ from feature_pipeline.definition.transform import (
 )
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.store.offline_tables import OfflineTables
-from feature_pipeline.store.online_views import OnlineViews
+from feature_pipeline.store.online_views import FeastRows, OnlineViews
 from feature_pipeline.stream.advance_step import AdvanceLogic, Snapshot
 from feature_pipeline.stream.sink import StoreWriter
 from shared.task import Task
@@ -54,7 +54,7 @@ class FragileViews(OnlineViews):
     """An online store whose writer may die before a write."""
 
     def __init__(self, store: FeatureStore, fragile: Fragile) -> None:
-        super().__init__(store)
+        super().__init__(store, FeastRows(store))
         self._fragile = fragile
 
     def write(
