@@ -42,12 +42,14 @@ class FeatureSettings(Settings):
     """Log entries that may wait for the stream; with more the gateway takes no events."""
     features_dead_letter_bytes: Annotated[int, Field(ge=100_000)] = DEFAULT_MAX_BYTES
     """Room for rejected rows and items; none is dropped to make room."""
-    features_poll_seconds: Seconds = 0.1
+    features_poll_seconds: Seconds = 0.05
     """How often the stream worker looks for new events."""
     features_read_limit: Annotated[int, Field(ge=1)] = 5_000
     """Events that the stream worker takes from a partition at a time."""
     features_epoch_seconds: Seconds = 5.0
     """How often the stream worker saves its state; work since then is done again after a crash."""
+    features_commit_seconds: Seconds = 1.0
+    """How long rows may wait for a commit to the offline tables; no longer than an epoch lasts."""
     features_outage_seconds: Seconds = 60.0
     """How long the stream worker waits for a feature store that is away before it stops."""
     features_stream_host: str = "127.0.0.1"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 _APPEND = 1_000
+_ENDS = 8
 _TICK_SECONDS = 0.05
 _PROBE_SECONDS = 0.1
 _READ_SECONDS = 0.01
@@ -98,19 +99,25 @@ class Freshness:
 def work_off(deployment: Deployment, count: int, folder: Path) -> Backlog:
     """Append mentions to the log, start a worker, and time it."""
     mentions = _mentions(count, seed=1)
+    # Subjects of their own, over all partitions of the log, tell when everything is online.
+    ends = [f"end {number}" for number in range(_ENDS)]
+    mentions[-_ENDS:] = [
+        mention.model_copy(update={"subject_id": subject})
+        for mention, subject in zip(mentions[-_ENDS:], ends, strict=True)
+    ]
     pipeline = deployment.pipeline()
     tables, _ = pipeline.open_store()
     log = pipeline.open_log()
     for start in range(0, count, _APPEND):
         log.append(mentions[start : start + _APPEND])
-    last = _Probe(deployment, [mentions[-1].subject_id])
+    last = _Probe(deployment, ends)
     path = tables.path(MENTION_TEXT)
     with feature_service("stream", folder, deployment.settings) as worker:
         until(lambda: _rows(path) > 0, "a first commit", _PATIENCE_SECONDS, worker)
         begin, first = time.perf_counter(), _rows(path)
-        until(lambda: _rows(path) == count, "all offline", _PATIENCE_SECONDS, worker)
-        until(lambda: bool(last.shown()), "all online", _PATIENCE_SECONDS, worker)
+        until(lambda: last.shown() == ends, "all online", _PATIENCE_SECONDS, worker)
         seconds = time.perf_counter() - begin
+        until(lambda: _rows(path) == count, "all offline", _PATIENCE_SECONDS, worker)
         peak = peak_bytes(worker)
     log.close()
     return Backlog(count, seconds, count - first, peak)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from feature_pipeline.dead_letters import DeadLetters
 from feature_pipeline.eventlog.kafka.address import KAFKA, kafka_address
@@ -16,11 +17,17 @@ from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.claim import claim_home
 from feature_pipeline.store.feature_repository import apply_task
 from feature_pipeline.store.offline_tables import OfflineTables
-from feature_pipeline.store.online_views import OnlineViews
+from feature_pipeline.store.online_views import FeastRows, OnlineRows, OnlineViews
+from feature_pipeline.store.redis_rows import RedisRows
 from feature_pipeline.stream.cluster import ClusterMember
 from shared.feature_store import open_feature_store, registry_errors
 from shared.file_lock import hold_file
+from shared.places import sqlite_path
+from shared.redis_address import redis_client
 from shared.task import Task, load_task
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 
 class FeaturePipeline:
@@ -59,7 +66,13 @@ class FeaturePipeline:
         )
         with applying, registry_errors(store):
             apply_task(self.task, store, tables, anew=anew)
-        return tables, OnlineViews(store)
+        return tables, OnlineViews(store, self._online_rows(store))
+
+    def _online_rows(self, store: FeatureStore) -> OnlineRows:
+        address = self.settings.places.online_store
+        if sqlite_path(address) is None:
+            return RedisRows(redis_client(address), store.project)
+        return FeastRows(store)
 
     def sole_writer(self, *, shared: bool = False) -> AbstractContextManager[None]:
         """Keep a second stream worker, backfill or rebuild from writing the same features."""

@@ -19,6 +19,7 @@ from feature_pipeline.stream.metrics import StreamMetrics
 from feature_pipeline.stream.patience import Patience
 from feature_pipeline.stream.probe import Probe, create_probe
 from feature_pipeline.stream.sink import FeatureStoreSink
+from feature_pipeline.stream.writer import StoreWriter
 from shared.listening import check_host
 
 
@@ -27,9 +28,7 @@ def stream(pipeline: FeaturePipeline, member: ClusterMember | None = None) -> No
     handover = Handover(pipeline.folder)
     claim_home(pipeline.folder, pipeline.task, anew=False)
     stop = Event()
-    outage = timedelta(seconds=pipeline.settings.features_outage_seconds)
     metrics = StreamMetrics()
-    quality = QualityMetrics(metrics.registry)
     with (
         pipeline.sole_writer() if member is None else pipeline.cluster_writer(member),
         closing(pipeline.open_log()) as log,
@@ -39,12 +38,7 @@ def stream(pipeline: FeaturePipeline, member: ClusterMember | None = None) -> No
         StreamWorker(
             task=pipeline.task,
             log=log,
-            sink=FeatureStoreSink(
-                pipeline.open_store,
-                metrics,
-                lambda: StreamWatch(pipeline.task, quality),
-                Patience(OUTAGES, outage, stop),
-            ),
+            sink=FeatureStoreSink(lambda: _open_writer(pipeline, metrics, stop)),
             initial=lambda partition: handover.load(pipeline.task, partition, log.partitions),
             begin_after=handover.position,
             recovery=handover.recovery,
@@ -55,6 +49,21 @@ def stream(pipeline: FeaturePipeline, member: ClusterMember | None = None) -> No
             metrics=metrics,
             member=member,
         ).run()
+
+
+def _open_writer(pipeline: FeaturePipeline, metrics: StreamMetrics, stop: Event) -> StoreWriter:
+    """Open the feature store, and wait for it while it is away."""
+    settings = pipeline.settings
+    patience = Patience(OUTAGES, timedelta(seconds=settings.features_outage_seconds), stop)
+    offline, online = patience(pipeline.open_store)
+    return StoreWriter(
+        offline,
+        online,
+        metrics=metrics,
+        watch=StreamWatch(pipeline.task, QualityMetrics(metrics.registry)),
+        patience=patience,
+        commit_after=timedelta(seconds=settings.features_commit_seconds),
+    )
 
 
 def _probe(

@@ -61,7 +61,9 @@ def _share(text: str) -> float:
 
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     now = datetime.now(UTC)
-    report = consistency(pipeline, now - options.since, now, options.limit, options.bound)
+    # Online a row counts at once; history has it only when it is committed.
+    committed = now - timedelta(seconds=pipeline.settings.features_commit_seconds)
+    report = consistency(pipeline, now - options.since, committed, options.limit, options.bound)
     if options.json:
         print(json.dumps(report.as_dict(), default=datetime.isoformat))  # noqa: T201 - the answer
     else:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
 from feature_pipeline.definition.activity import EVENT_SCHEMA
 from feature_pipeline.definition.deltas import MOMENT
-from shared.events import Label, Mention
+from shared.events import EARLIEST, Label, Mention
 from shared.features import KNOWN_AT, Role, join_key
+
+_MICROSECOND = timedelta(microseconds=1)
 
 MENTION_SCHEMA = pl.Schema(
     {
@@ -66,10 +69,16 @@ KnownEvent = KnownMention | KnownLabel
 def mention_table(events: Iterable[KnownMention]) -> pl.DataFrame:
     """Return ``MENTION_SCHEMA`` rows in order of known_at."""
     known = list(events)
-    columns = {KNOWN_AT: [event.known_at for event in known]}
+    columns: dict[str, list[Any]] = {KNOWN_AT: [_micros(event.known_at) for event in known]}
     for name in Mention.model_fields:
         columns[name] = [getattr(event.mention, name) for event in known]
+    columns["published_at"] = [_micros(moment) for moment in columns["published_at"]]
     return pl.DataFrame(columns, schema=MENTION_SCHEMA).sort(KNOWN_AT, maintain_order=True)
+
+
+def _micros(moment: datetime) -> int:
+    """Return microseconds since 1970, which Polars takes six times as fast as the moment."""
+    return (moment - EARLIEST) // _MICROSECOND
 
 
 def label_table(events: Iterable[KnownLabel]) -> pl.DataFrame:

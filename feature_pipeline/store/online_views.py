@@ -1,13 +1,14 @@
-"""The online side of the feature store: the latest row of each key, through Feast."""
+"""The online side of the feature store: the latest row of each key, as Feast keeps it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from feature_pipeline.store.feast_values import values_of
 from shared.feature_store import registry_errors
 from shared.features import KNOWN_AT
 
@@ -18,19 +19,31 @@ if TYPE_CHECKING:
 _CHUNK_ROWS = 1_000
 
 
+class OnlineRows(Protocol):
+    """Where the rows of an online store are put. Each kind of store has a layout of its own."""
+
+    def write(self, view: FeatureView, key: str, rows: pl.DataFrame) -> None:
+        """Write rows, none with a null, each of another key; again it changes nothing.
+
+        Args:
+            view: the feature view.
+            key: its join key column, of text.
+            rows: the features, the key and ``KNOWN_AT``.
+        """
+        ...
+
+
 class OnlineViews:
     """Writes to Feast's online store.
 
-    It hands rows to Feast's provider as Feast's own values. ``FeatureStore.write_to_online_store``
-    makes these from a pandas frame, one at a time, which takes longer than all the rest; counts and
-    shares are few, and are made once for a whole column.
+    Args:
+        store: knows the views.
+        rows: where their rows are put.
     """
 
-    def __init__(self, store: FeatureStore) -> None:
-        from feast.infra.provider import get_provider
-
+    def __init__(self, store: FeatureStore, rows: OnlineRows) -> None:
         self._store = store
-        self._provider = get_provider(store.config)
+        self._rows = rows
         self._views: dict[str, FeatureView] = {}
 
     def write(
@@ -59,7 +72,7 @@ class OnlineViews:
         if any(latest.null_count().row(0)):
             raise ValueError(f"{view}: a null in {latest.null_count().to_dicts()}")
         for chunk in latest.iter_slices(_CHUNK_ROWS):
-            self._write_chunk(self._view(view), key, chunk)
+            self._rows.write(self._view(view), key, chunk)
             on_rows(chunk.height)
         return latest.height
 
@@ -70,40 +83,33 @@ class OnlineViews:
                 self._views[name] = self._store.get_feature_view(name)
         return self._views[name]
 
-    def _write_chunk(self, view: FeatureView, key: str, rows: pl.DataFrame) -> None:
+
+class FeastRows:
+    """Hands rows to Feast's provider as Feast's own values, for any kind of online store.
+
+    ``FeatureStore.write_to_online_store`` makes these from a pandas frame, one at a time, which
+    takes longer than all the rest.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        from feast.infra.provider import get_provider
+
+        self._config = store.config
+        self._provider = get_provider(store.config)
+
+    def write(self, view: FeatureView, key: str, rows: pl.DataFrame) -> None:
+        """See ``OnlineRows``."""
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
         keys = (
             EntityKey(join_keys=[key], entity_values=[value])
-            for value in _values(rows[key], "string_val")
+            for value in values_of(rows[key], "String")
         )
         names = [field.name for field in view.features]
-        columns = [
-            _values(rows[field.name], _VALUE_FIELDS[str(field.dtype)]) for field in view.features
-        ]
+        columns = [values_of(rows[field.name], str(field.dtype)) for field in view.features]
         features = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
         data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]] = [
             (entity, values, moment, None)
             for entity, values, moment in zip(keys, features, rows[KNOWN_AT], strict=True)
         ]
-        self._provider.online_write_batch(self._store.config, view, data, None)
-
-
-_VALUE_FIELDS = {
-    "Int64": "int64_val",
-    "Float64": "double_val",
-    "String": "string_val",
-    "UnixTimestamp": "unix_timestamp_val",
-}
-"""Where Feast's values keep what is of these types, by Feast's names of them."""
-
-
-def _values(column: pl.Series, field: str) -> list[Value]:
-    """Return a column as Feast's values; equal ones are one object."""
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    if isinstance(column.dtype, pl.Datetime):
-        column = column.dt.epoch("s")
-    plain: list[Any] = column.to_list()
-    made = {value: Value(**{field: value}) for value in set(plain)}
-    return [made[value] for value in plain]
+        self._provider.online_write_batch(self._config, view, data, None)

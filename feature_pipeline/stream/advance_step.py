@@ -24,6 +24,7 @@ Snapshot = dict[str, bytes]
 class Changes:
     """Rows by feature view, complete for a partition up to a watermark."""
 
+    partition: int
     tables: Tables
     watermark: datetime
 
@@ -62,7 +63,7 @@ class AdvanceLogic(StatefulBatchLogic[LogBatch, Changes, Snapshot]):
         watermark = max(values[-1].watermark, *(state.watermark for state in states.values()))
         events = {role: _events_of(role, entries) for role in ROLES}
         self._states, tables = transform(self._task, states, events, watermark)
-        return Changes(tables, watermark)
+        return Changes(values[0].partition, tables, watermark)
 
     def snapshot(self) -> Snapshot:
         """Return the states for Bytewax to keep."""

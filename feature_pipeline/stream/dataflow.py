@@ -21,6 +21,7 @@ from feature_pipeline.definition.transform import States
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.stream.advance_step import AdvanceLogic
 from feature_pipeline.stream.cluster import ClusterMember, broken_cluster
+from feature_pipeline.stream.commit_step import CommitLogic
 from feature_pipeline.stream.metrics import StreamMetrics
 from feature_pipeline.stream.sink import FeatureStoreSink
 from feature_pipeline.stream.source import LogSource
@@ -74,7 +75,10 @@ class StreamWorker:
             batches,
             lambda saved: AdvanceLogic(self.task, self.initial, saved, self.sink.errors),
         )
-        op.output("write_store", changes, self.sink)
+        held = op.stateful_batch(
+            "commit", changes, lambda _: CommitLogic(self.sink.writer, self.sink.errors)
+        )
+        op.output("write_online", held, self.sink)
         return flow
 
     def run(self) -> None:

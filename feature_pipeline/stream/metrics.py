@@ -70,7 +70,7 @@ class StreamMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._gauge("log_lag_seconds", "How far the store is behind the present", self.lag)
+        self._gauge("log_lag_seconds", "How far the online store is behind the present", self.lag)
         self._gauge("epoch_age_seconds", "Since the state was saved", self.since_saved)
 
     def turned(self) -> None:
@@ -101,7 +101,7 @@ class StreamMetrics:
         self._rows.labels(view, store).inc(rows)
 
     def readable(self, partition: int, tables: Mapping[str, pl.DataFrame], until: datetime) -> None:
-        """Take note that both sides hold a partition's rows up to a watermark."""
+        """Take note that online a partition's rows count up to a watermark."""
         self._watermarks[partition] = until
         now = self._clock()
         for view in (MENTION_TEXT, MENTION_LABEL):
@@ -110,7 +110,7 @@ class StreamMetrics:
                 self._freshness.observe(max(0.0, (now - moment).total_seconds()))
 
     def lag(self) -> float:
-        """Return the seconds between the present and what the partition furthest behind holds."""
+        """Return the seconds between the present and what the partition furthest behind shows."""
         if not self._watermarks:
             return 0.0
         return max(0.0, (self._clock() - min(self._watermarks.values())).total_seconds())

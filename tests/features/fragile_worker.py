@@ -14,9 +14,9 @@ from feature_pipeline.definition.transform import (
 )
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.store.offline_tables import OfflineTables
-from feature_pipeline.store.online_views import OnlineViews
+from feature_pipeline.store.online_views import FeastRows, OnlineViews
 from feature_pipeline.stream.advance_step import AdvanceLogic, Snapshot
-from feature_pipeline.stream.sink import StoreWriter
+from feature_pipeline.stream.writer import StoreWriter
 from shared.task import Task
 
 
@@ -54,7 +54,7 @@ class FragileViews(OnlineViews):
     """An online store whose writer may die before a write."""
 
     def __init__(self, store: FeatureStore, fragile: Fragile) -> None:
-        super().__init__(store)
+        super().__init__(store, FeastRows(store))
         self._fragile = fragile
 
     def write(
@@ -69,32 +69,41 @@ class FragileViews(OnlineViews):
 
 
 class Worker:
-    """A stream worker of one partition: its state, and what of it is saved."""
+    """A stream worker of one partition: its state, what it holds, and what of that is saved."""
 
-    def __init__(self, task: Task, log: EventLog, partition: int, writer: StoreWriter) -> None:
+    def __init__(
+        self, task: Task, log: EventLog, partition: int, open_writer: Callable[[], StoreWriter]
+    ) -> None:
         self._task = task
         self._log = log
         self._partition = partition
-        self._writer = writer
+        self._open_writer = open_writer
         self._saved: Snapshot | None = None
         self._saved_position = 0
         self.crash()
 
     def crash(self) -> None:
         """Lose everything but what was saved."""
+        self._writer = self._open_writer()
         self._logic = AdvanceLogic(self._task, self._nothing_before, self._saved)
         self._position = self._saved_position
 
     def step(self, limit: int) -> bool:
-        """Read, advance and write once; return whether the log held more."""
+        """Read, advance and write online once; return whether the log held more."""
         batch = self._log.read(self._partition, self._position, limit)
         ((changes,), _) = self._logic.on_batch([batch])
-        self._writer.write_batch([(str(self._partition), changes)])
+        self._writer.hold([changes])
+        self._writer.write_online([changes])
         self._position = batch.position
         return len(batch.entries) == limit
 
+    def commit(self) -> None:
+        """Commit offline what is held, as when it is due."""
+        self._writer.commit()
+
     def save(self) -> None:
-        """Save state and position, as at the end of an epoch."""
+        """Commit, and save state and position, as at the end of an epoch."""
+        self._writer.commit()
         self._saved, self._saved_position = self._logic.snapshot(), self._position
 
     def _nothing_before(self, _: int) -> States:

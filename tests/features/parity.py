@@ -30,10 +30,9 @@ from feature_pipeline.eventlog.memory import MemoryEventLog
 from feature_pipeline.quality.metrics import QualityMetrics
 from feature_pipeline.quality.stream_watch import StreamWatch
 from feature_pipeline.store.feature_repository import apply_task
-from feature_pipeline.stream.first_error import FirstError
 from feature_pipeline.stream.metrics import StreamMetrics
 from feature_pipeline.stream.patience import Patience
-from feature_pipeline.stream.sink import StoreWriter
+from feature_pipeline.stream.writer import StoreWriter
 from shared.events import Label, Mention
 from shared.feature_store import open_feature_store
 from shared.features import KNOWN_AT, ROLES, Role, activity_view, join_key
@@ -49,6 +48,8 @@ KEYS: dict[Role, list[str]] = {
 }
 _SETTLED = timedelta(minutes=25)
 """After so long without an event every window is empty."""
+_WHEN_TOLD = timedelta(days=1)
+"""No commit is due by itself: when one happens is drawn."""
 
 
 @dataclass
@@ -81,17 +82,9 @@ class ParityRun:
         self._fragile = Fragile()
         self._tables = FragileTables(places.offline_store, self._fragile)
         apply_task(TASK, self._store, self._tables)
-        metrics = StreamMetrics()
-        writer = StoreWriter(
-            self._tables,
-            FragileViews(self._store, self._fragile),
-            metrics=metrics,
-            watch=StreamWatch(TASK, QualityMetrics(metrics.registry)),
-            patience=Patience((), timedelta(seconds=1), Event()),
-            errors=FirstError(),
-        )
         self._workers = [
-            Worker(TASK, self._log, partition, writer) for partition in range(self._log.partitions)
+            Worker(TASK, self._log, partition, self._open_writer)
+            for partition in range(self._log.partitions)
         ]
         self._served: dict[datetime, dict[Role, list[dict[str, Any]]]] = {}
 
@@ -118,6 +111,18 @@ class ParityRun:
         self._compare_online(compared, whole)
         self._compare_historical(compared)
         return compared
+
+    def _open_writer(self) -> StoreWriter:
+        """Return what a process writes with that was just started."""
+        metrics = StreamMetrics()
+        return StoreWriter(
+            self._tables,
+            FragileViews(self._store, self._fragile),
+            metrics=metrics,
+            watch=StreamWatch(TASK, QualityMetrics(metrics.registry)),
+            patience=Patience((), timedelta(seconds=1), Event()),
+            commit_after=_WHEN_TOLD,
+        )
 
     def _post(self, count: int) -> None:
         """Append mentions and labels: late, posted twice, corrected."""
@@ -149,12 +154,15 @@ class ParityRun:
                 self._fragile.left = pick.randint(0, 7)
             try:
                 more = worker.step(pick.choice([3, 20, 60]))
+                if pick.random() < 0.4:
+                    worker.save()
+                elif not more or pick.random() < 0.3:
+                    worker.commit()
             except CrashError:
                 worker.crash()
+                more = True
                 continue
-            if pick.random() < 0.4:
-                worker.save()
-            elif pick.random() < 0.2:
+            if pick.random() < 0.1:
                 worker.crash()
                 more = True
         self._fragile.left = None
