@@ -124,7 +124,7 @@ class Backfill:
     def _tell_log(self, history: History, now: datetime) -> None:
         self.handover.begin("backfill")
         try:
-            self.log.begin_after(now, history.mentions, history.labels)
+            self.log.begin_after(now, history.events.mentions, history.events.labels)
         except StateError:
             # Somebody else appended since it was asked. The store is as it was.
             self.handover.finish()
