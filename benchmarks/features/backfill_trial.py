@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.features.mentions import ENDS
 from benchmarks.measure import Cost, measured
-from feature_pipeline.batch.history import read_history
+from feature_pipeline.batch.activity_parts import each_role, write_activity
+from feature_pipeline.batch.history import History, read_history
+from feature_pipeline.batch.text_rows import text_rows
 from feature_pipeline.bootstrap.history import backfill
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
-from feature_pipeline.definition.transform import Tables, empty_states, transform
+from feature_pipeline.definition.mention_features import mention_label
 from feature_pipeline.progress import NoProgress
 from feature_pipeline.settings import FeatureSettings
 from feature_pipeline.store.offline_tables import OfflineTables
-from shared.features import ROLES, activity_view
-from shared.task import load_task
+from shared.task import Task, load_task
 
-KINDS = ("arithmetic", "delta", "command")
+KINDS = ("arithmetic", "delta", "texts", "command")
+_PARTITIONS = 2
 
 
 def run_trial(kind: str, task_file: Path, history: Path, folder: Path) -> dict[str, Cost]:
     """Measure one way to do the work.
 
     Args:
-        kind: ``arithmetic`` computes the rows of all views, ``delta`` writes those of both activity
-            views to Delta besides, ``command`` is the whole backfill, from the file into both
-            sides of the store.
+        kind: ``arithmetic`` computes the rows of both activity views, ``delta`` writes them to
+            Delta besides, ``texts`` computes the rows of mentions and labels, ``command`` is the
+            whole backfill, from the file into both sides of the store.
         task_file: the task.
         history: the file of mentions.
         folder: an empty one, for what is written.
@@ -39,19 +43,25 @@ def run_trial(kind: str, task_file: Path, history: Path, folder: Path) -> dict[s
         pipeline = FeaturePipeline(settings)
         return {kind: measured(lambda: backfill(pipeline, history, ENDS, NoProgress()))[1]}
     read, reading = measured(lambda: read_history(history, task, ENDS))
-    activity = [activity_view(role) for role in ROLES]
+    return {"read": reading, kind: measured(_work(kind, task, read, folder))[1]}
 
-    def compute() -> Tables:
-        events = dict.fromkeys(ROLES, read.events)
-        return transform(task, empty_states(task), events, ENDS)[1]
 
-    def compute_and_write() -> None:
-        tables, offline = compute(), OfflineTables(str(folder))
-        for view in activity:
-            offline.replace(view, tables[view], ENDS, partitions=2)
+def _work(kind: str, task: Task, history: History, folder: Path) -> Callable[[], object]:
+    """Return a part of a backfill, done by what the backfill does it with."""
+    events = history.events
 
-    work = {"arithmetic": compute, "delta": compute_and_write}[kind]
-    return {"read": reading, kind: measured(work)[1]}
+    def arithmetic() -> None:
+        each_role(task, events, ENDS, lambda _, parts: deque(parts, maxlen=0))
+
+    def delta() -> None:
+        offline = OfflineTables(str(folder))
+        write_activity(task, events, ENDS, offline, partitions=_PARTITIONS, progress=NoProgress())
+
+    def texts() -> None:
+        text_rows(events.mentions)
+        mention_label(events.labels)
+
+    return {"arithmetic": arithmetic, "delta": delta, "texts": texts}[kind]
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ _WORDS = [
     *(":)", "!", "service", "café", "why", "today", "the", "a", "and", "is", "was", "&amp;"),
     "http://t.co/x1",
 ]
+_TEXT_WORDS = 12
 _SKEW = 1.1
 """Exponent of Zipf's law for how often a key comes."""
 
@@ -47,14 +48,17 @@ def make_mentions(count: int, seed: int) -> pl.DataFrame:
     """Return mentions, in order of time, as the columns of a file; two of three have no label."""
     draw = np.random.default_rng(seed)
     times = np.sort(draw.integers(0, SPAN // timedelta(microseconds=1), count))
-    words = np.array(_WORDS)[draw.integers(0, len(_WORDS), (count, 12))]
-    labels = np.array([*LABELS, *[""] * 6])[draw.integers(0, 9, count)]
+    drawn = draw.integers(0, len(_WORDS), (count, _TEXT_WORDS))
+    words = pl.Series(_WORDS)
+    text = pl.select(pl.concat_str((words.gather(each) for each in drawn.T), separator=" "))
+    labels = pl.Series([*LABELS, *[""] * 6]).gather(draw.integers(0, 9, count))
+    numbers = pl.Series(np.arange(count)).cast(pl.String)
     return pl.DataFrame(
         {
-            "mention_id": [f"m{seed}-{number}" for number in range(count)],
+            "mention_id": f"m{seed}-" + numbers,
             "subject_id": _keys("subject", SUBJECTS, count, draw),
             "source_id": _keys("source", SOURCES, count, draw),
-            "text": [" ".join(row) for row in words.tolist()],
+            "text": text.to_series(),
             "published_at": pl.Series(times).cast(pl.Duration("us")) + (ENDS - SPAN),
             "label": labels,
         }
@@ -68,7 +72,7 @@ def write_task(folder: Path) -> Path:
     return path
 
 
-def _keys(role: str, kinds: int, count: int, draw: np.random.Generator) -> list[str]:
+def _keys(role: str, kinds: int, count: int, draw: np.random.Generator) -> pl.Series:
     weights = 1 / np.arange(1, kinds + 1) ** _SKEW
-    drawn = draw.choice(kinds, count, p=weights / weights.sum())
-    return [f"{role} {number}" for number in drawn]
+    names = pl.Series([f"{role} {number}" for number in range(kinds)])
+    return names.gather(draw.choice(kinds, count, p=weights / weights.sum()))

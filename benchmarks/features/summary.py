@@ -37,12 +37,13 @@ def ratios(found: Found) -> dict[str, float | None]:
     sizes = [step.mentions for step in found.steps]
     size = RATIO_SIZE if RATIO_SIZE in sizes else max(sizes)
     rates = {step.name: step.rate for step in found.steps if step.mentions == size}
-    delta, ceiling, command = map(rates.get, ("delta", "arithmetic", "command"))
+    delta, ceiling, command, texts = map(rates.get, ("delta", "arithmetic", "command", "texts"))
     return {
         "mentions": size,
         "backfill_per_s": None if delta is None else round(delta),
         "of_arithmetic": delta / ceiling if delta and ceiling else None,
         "command_per_s": None if command is None else round(command),
+        "text_per_s": None if texts is None else round(texts),
         "stream_per_s": round(found.backlog.rate),
         "of_bytewax": found.backlog.rate / found.bytewax_rate,
         "of_redis": found.backlog.rate / found.redis_rate,

@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from feature_pipeline.batch.activity_parts import write_activity
 from feature_pipeline.batch.history import History, read_history
 from feature_pipeline.batch.online_load import load_online
+from feature_pipeline.batch.text_rows import text_rows
 from feature_pipeline.dead_letters import DeadLetters
-from feature_pipeline.definition.transform import Tables, empty_states, transform
+from feature_pipeline.definition.mention_features import mention_label
+from feature_pipeline.definition.transform import Tables
 from feature_pipeline.eventlog.port import EventLog, not_empty
 from feature_pipeline.progress import Progress
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
 from shared.errors import InputError, StateError
-from shared.features import MENTION_LABEL, ROLES
+from shared.features import MENTION_LABEL, MENTION_TEXT
 from shared.task import Task
 
 
@@ -81,26 +84,25 @@ class Backfill:
                 remedy="Hold back fewer, or bring more.",
             )
         history = history.without_newest(hold_back)
-        with self.progress.step("Computing features"):
-            states, tables = transform(
-                self.task, empty_states(self.task), dict.fromkeys(ROLES, history.events), now
-            )
+        with self.progress.step("Computing texts"):
+            texts = text_rows(history.events.mentions)
+            labels = mention_label(history.events.labels)
         with self.progress.step("Checking data quality"):
-            self.check_quality(path.name, tables)
+            self.check_quality(path.name, {MENTION_TEXT: texts, MENTION_LABEL: labels})
         self.claim()
         self._tell_log(history, now)
         with self.progress.step("Opening the feature store"):
             offline, online = self.open_store()
-        labels = tables[MENTION_LABEL]
-        offline.replace(MENTION_LABEL, labels.clear(), now, self.log.partitions)
-        with self.progress.step("Writing the offline store", len(tables) - 1) as wrote:
-            for view, rows in tables.items():
-                if view != MENTION_LABEL:
-                    offline.replace(view, rows, now, self.log.partitions)
-                    wrote(1)
-        online_keys = load_online(online, tables, self.progress)
-        self.handover.save(states)
-        offline.replace(MENTION_LABEL, labels, now, self.log.partitions)
+        partitions = self.log.partitions
+        offline.replace(MENTION_LABEL, labels.clear(), now, partitions)
+        with self.progress.step("Writing mentions"):
+            offline.replace(MENTION_TEXT, texts, now, partitions)
+        activity = write_activity(
+            self.task, history.events, now, offline, partitions=partitions, progress=self.progress
+        )
+        online_keys = load_online(online, activity.latest, self.progress)
+        self.handover.save(activity.states)
+        offline.replace(MENTION_LABEL, labels, now, partitions)
         self.handover.finish()
         return BackfillReport(
             rows=history.rows,
@@ -110,7 +112,11 @@ class Backfill:
             rejected=len(history.rejected),
             watermark=now,
             first_reasons=[letter.reason for letter in history.rejected[:3]],
-            table_rows={view: rows.height for view, rows in tables.items()},
+            table_rows={
+                **activity.rows,
+                MENTION_TEXT: texts.height,
+                MENTION_LABEL: labels.height,
+            },
             online_keys=online_keys,
         )
 
@@ -124,7 +130,7 @@ class Backfill:
     def _tell_log(self, history: History, now: datetime) -> None:
         self.handover.begin("backfill")
         try:
-            self.log.begin_after(now, history.mentions, history.labels)
+            self.log.begin_after(now, history.events.mentions, history.events.labels)
         except StateError:
             # Somebody else appended since it was asked. The store is as it was.
             self.handover.finish()

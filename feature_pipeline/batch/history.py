@@ -11,8 +11,8 @@ import polars as pl
 
 from feature_pipeline.batch.column_admission import ADMITTED_SCHEMA, ColumnAdmission
 from feature_pipeline.batch.history_file import Block, read_blocks
-from feature_pipeline.batch.replay import replayed_times
 from feature_pipeline.batch.row_admission import RowAdmission
+from feature_pipeline.batch.simulated_times import simulated_times
 from feature_pipeline.dead_letters import DeadLetter
 from feature_pipeline.definition.deltas import MOMENT
 from feature_pipeline.definition.records import (
@@ -116,7 +116,7 @@ def read_history(path: Path, task: Task, now: datetime) -> History:
     rows = sum(block.table.height for block in blocks)
     times = None
     if task.input.replay is not None:
-        times = pl.Series(replayed_times(rows, task.input.replay, now), dtype=MOMENT)
+        times = pl.Series(simulated_times(rows, task.input.replay, now), dtype=MOMENT)
     reader = _BlockReader(ColumnAdmission(task, now), RowAdmission(task, now), now)
     admitted, at = [ADMITTED_SCHEMA.to_frame()], 0
     for block in blocks:

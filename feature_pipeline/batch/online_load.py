@@ -9,7 +9,13 @@ from shared.features import ROLES, activity_view, join_key
 
 
 def load_online(online: OnlineViews, tables: Tables, progress: Progress) -> dict[str, int]:
-    """Write the last row of each key of the activity views; return the keys by view."""
+    """Write the last row of each key of the activity views; return the keys by view.
+
+    Args:
+        online: gets them.
+        tables: by view, rows in order of time within each key.
+        progress: shows the keys written.
+    """
     keys = {}
     for role in ROLES:
         view, key = activity_view(role), join_key(role)

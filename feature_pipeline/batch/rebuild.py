@@ -9,6 +9,7 @@ in one batch up to the watermark of the log, as a backfill does, and hands over 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,17 +17,12 @@ from enum import StrEnum
 
 import polars as pl
 
+from feature_pipeline.batch.activity_parts import each_role, write_activity
 from feature_pipeline.batch.log_tail import LogTail, begins, read_tail
 from feature_pipeline.batch.online_load import load_online
-from feature_pipeline.batch.stored_events import merged, stored_events
+from feature_pipeline.batch.stored_events import stored_events, united
 from feature_pipeline.definition.mention_features import mention_label, mention_text
-from feature_pipeline.definition.transform import (
-    EventTables,
-    States,
-    Tables,
-    activity,
-    empty_states,
-)
+from feature_pipeline.definition.transform import EventTables
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.progress import Progress
 from feature_pipeline.store.handover import Handed, Handover
@@ -102,39 +98,39 @@ class Rebuild:
             tail = read_tail(self.log, after, read)
         with self.progress.step("Reading mentions and labels"):
             stored = stored_events(offline, handed.watermark if from_log else tail.watermark)
-        with self.progress.step("Computing features"):
+        with self.progress.step("Joining the two"):
             if from_log:
                 self._check_history(stored, handed)
-            events = merged(stored, tail.all_events())
-            states, tables = self._activity(events, tail.watermark)
+            events = united(stored, tail.all_events())
         self.handover.begin("rebuild")
         restored = self._restore(offline, tail, handed.watermark if from_log else None)
-        with self.progress.step("Writing the offline store", len(tables)) as wrote:
-            for view, rows in tables.items():
-                offline.replace(view, rows, tail.watermark, self.log.partitions)
-                wrote(1)
+        activity = write_activity(
+            self.task,
+            events,
+            tail.watermark,
+            offline,
+            partitions=self.log.partitions,
+            progress=self.progress,
+        )
         with self.progress.step("Emptying the online store"):
             _, online = self.empty_store()
-        online_keys = load_online(online, tables, self.progress)
-        self.handover.save(states, tail.positions)
+        online_keys = load_online(online, activity.latest, self.progress)
+        self.handover.save(activity.states, tail.positions)
         self.handover.finish()
         return RebuildReport(
             mentions=events.mentions.height,
             labels=events.labels.height,
             restored=restored,
-            table_rows={view: rows.height for view, rows in tables.items()},
+            table_rows=activity.rows,
             online_keys=online_keys,
             watermark=tail.watermark,
         )
 
-    def _activity(self, events: EventTables, watermark: datetime) -> tuple[States, Tables]:
-        return activity(self.task, empty_states(self.task), dict.fromkeys(ROLES, events), watermark)
-
     def _check_history(self, stored: EventTables, handed: Handed) -> None:
         """Check that the tables hold what the last backfill or rebuild counted."""
-        states, _ = self._activity(stored, handed.watermark)
+        counted = each_role(self.task, stored, handed.watermark, lambda _, parts: deque(parts, 0))
         for role in ROLES:
-            found, wanted = states[role].totals, handed.states[role].totals
+            found, wanted = counted.states[role].totals, handed.states[role].totals
             if not found.sort("key").equals(wanted.select(found.columns).sort("key")):
                 raise StateError(
                     f"{MENTION_TEXT} and {MENTION_LABEL} up to {handed.watermark:%Y-%m-%d %H:%M}",

@@ -30,7 +30,7 @@ def stored_events(tables: OfflineTables, until: datetime) -> EventTables:
     )
 
 
-def merged(stored: EventTables, logged: EventTables) -> EventTables:
+def united(stored: EventTables, logged: EventTables) -> EventTables:
     """Return the events of both, each once."""
     mentions = pl.concat([stored.mentions, logged.mentions]).unique(
         ["mention_id"], keep="first", maintain_order=True

@@ -28,8 +28,8 @@ from feature_pipeline.definition.deltas import (
     DELTA_SCHEMA,
     MOMENT,
     Counts,
+    compacted,
     deltas_of,
-    merged,
 )
 from feature_pipeline.definition.running_sums import running_sums
 from shared.events import EARLIEST
@@ -91,7 +91,7 @@ class ActivityState:
 
     def to_bytes(self) -> bytes:
         """Serialise as Arrow IPC."""
-        pending = merged(self.pending)
+        pending = compacted(self.pending)
         packed = pl.DataFrame(
             {
                 "totals": [_to_ipc(self.totals)],
@@ -143,7 +143,7 @@ def advance(
         due, pending = pl.concat([due, expired]), pending.filter(waits)
     pending = pl.concat([pending, fresh.filter(waits)])
     if pending.height > 2 * merged_rows + _MERGE_ROWS:
-        pending = merged(pending)
+        pending = compacted(pending)
         merged_rows = pending.height
     running = running_sums(Counts(task), state.totals, due)
     touched = running.filter(pl.col("key").ne_missing(pl.col("key").shift(-1)))

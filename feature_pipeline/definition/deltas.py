@@ -87,7 +87,7 @@ def deltas_of(task: Task, events: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def merged(deltas: pl.DataFrame) -> pl.DataFrame:
+def compacted(deltas: pl.DataFrame) -> pl.DataFrame:
     """Return deltas with one row for each moment, key and count; none that adds nothing."""
     return (
         deltas.group_by("at", "key", "what").agg(pl.col("delta").sum()).filter(pl.col("delta") != 0)

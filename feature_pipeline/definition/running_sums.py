@@ -6,6 +6,9 @@ import polars as pl
 
 from feature_pipeline.definition.deltas import Counts
 
+_BEGINS = pl.col("id").ne_missing(pl.col("id").shift(1))
+"""Where a key's rows begin."""
+
 
 def running_sums(counts: Counts, totals: pl.DataFrame, due: pl.DataFrame) -> pl.DataFrame:
     """Sum up deltas, per key in order of time, on top of what the keys had.
@@ -25,19 +28,11 @@ def running_sums(counts: Counts, totals: pl.DataFrame, due: pl.DataFrame) -> pl.
     names = counts.columns
     keys = due.select(pl.col("key").unique().sort()).with_row_index("id")
     summed = _summed(counts, _in_order(due, keys))
-    begins = pl.col("id").ne_missing(pl.col("id").shift(1))
     rows = summed.with_columns(
-        (begins.cum_sum() - 1).alias("run"),
+        (_BEGINS.cum_sum() - 1).alias("run"),
         (pl.col("arrivals") > _before("arrivals")).alias("seen"),
     )
-    runs = (
-        summed.select("id", *(_before(name).alias(f"{name}_off") for name in (*names, "arrivals")))
-        .filter(summed.select(begins).to_series())
-        .join(keys, on="id", how="left", maintain_order="left")
-        .join(totals, on="key", how="left", maintain_order="left")
-    )
-    first = rows.filter("seen").group_by("run").agg(pl.col("at").min().alias("first"))
-    runs = runs.with_row_index("run").join(first, on="run", how="left", maintain_order="left")
+    runs = _runs(counts, rows, keys.join(totals, on="key", how="left"))
 
     def of_run(column: str) -> pl.Expr:
         return pl.lit(runs[column]).gather(pl.col("run"))
@@ -53,6 +48,25 @@ def running_sums(counts: Counts, totals: pl.DataFrame, due: pl.DataFrame) -> pl.
         *(pl.col(name) + pl.lit(offsets[name]).gather(pl.col("run")) for name in names),
         first_seen=pl.coalesce(of_run("first_seen"), pl.when(came).then(of_run("first"))),
         last_seen=pl.coalesce(pl.when(came).then(last), of_run("last_seen")),
+    )
+
+
+def _runs(counts: Counts, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return a row per key, in order: what it had, and what the sums had reached before it.
+
+    Args:
+        counts: gives the columns.
+        rows: sums through all rows, with the number of the key's ``run``, and whether a mention
+            was ``seen``.
+        keys: by ``id``, with the totals that they had.
+    """
+    reached = (*counts.columns, "arrivals")
+    first = rows.filter("seen").group_by("run").agg(pl.col("at").min().alias("first"))
+    return (
+        rows.select("id", "run", *(_before(name).alias(f"{name}_off") for name in reached))
+        .filter(rows.select(_BEGINS).to_series())
+        .join(keys, on="id", how="left", maintain_order="left")
+        .join(first, on="run", how="left", maintain_order="left")
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
-from feature_pipeline.eventlog.clock import Clock, utc_now
+import polars as pl
+
+from feature_pipeline.definition.records import KnownEvent, KnownMention
+from feature_pipeline.eventlog.clock import Clock, from_micros, utc_now
+from feature_pipeline.eventlog.history_rows import label_rows, mention_rows
 from feature_pipeline.eventlog.identity import HeldLedger, settle_batch
 from feature_pipeline.eventlog.port import (
     Entry,
@@ -42,17 +45,18 @@ class MemoryEventLog:
         return receipts
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """See ``EventLog``."""
         if entries := sum(self._last(partition) for partition in range(self.partitions)):
             raise not_empty(entries)
-        self._ledger = HeldLedger()
+        self._ledger = HeldLedger(
+            keys={name: (subject, source) for name, subject, source in mention_rows(mentions)},
+            labels={
+                name: (label, from_micros(known_at)) for name, label, known_at in label_rows(labels)
+            },
+        )
         self._latest = watermark
-        for mention in mentions:
-            self._ledger.remember(mention)
-        for label in labels:
-            self._ledger.remember(label)
 
     def heartbeat(self) -> None:
         """See ``EventLog``."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
+import polars as pl
+
+from feature_pipeline.definition.records import KnownEvent
 from shared.errors import FtiError, InputError, StateError
 from shared.events import Label, Mention
 from shared.features import Role
@@ -83,12 +85,17 @@ class EventLog(Protocol):
         ...
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """Tell an empty log what history holds, so that it is neither repeated nor unknown.
 
         Everything appended later is known after the watermark. What an earlier call told is
         replaced.
+
+        Args:
+            watermark: all of history is known by then.
+            mentions: ``records.MENTION_SCHEMA`` rows, each mention once.
+            labels: ``records.LABEL_SCHEMA`` rows of those mentions.
 
         Raises:
             StateError: events have been appended already.

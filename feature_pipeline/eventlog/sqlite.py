@@ -9,7 +9,9 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
+import polars as pl
+
+from feature_pipeline.definition.records import KnownEvent, KnownMention
 from feature_pipeline.eventlog.clock import Clock, from_micros, to_micros, utc_now
 from feature_pipeline.eventlog.encoding import (
     FORMAT,
@@ -18,6 +20,7 @@ from feature_pipeline.eventlog.encoding import (
     encode_event,
     encode_roles,
 )
+from feature_pipeline.eventlog.history_rows import label_rows, mention_rows
 from feature_pipeline.eventlog.identity import settle_batch
 from feature_pipeline.eventlog.port import (
     Entry,
@@ -32,7 +35,14 @@ from feature_pipeline.eventlog.port import (
     trimmed,
     unacknowledged,
 )
-from feature_pipeline.eventlog.sqlite_ledger import LEDGER_SCHEMA, forget_all, recall, remember
+from feature_pipeline.eventlog.sqlite_ledger import (
+    LEDGER_SCHEMA,
+    forget_all,
+    recall,
+    remember,
+    remember_labels,
+    remember_mentions,
+)
 from shared.events import Label, Mention
 from shared.sqlite_file import open_sqlite
 
@@ -74,7 +84,7 @@ class SqliteEventLog:
         return receipts
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """See ``EventLog``."""
         with self._transaction() as cursor:
@@ -82,7 +92,8 @@ class SqliteEventLog:
             if entries:
                 raise not_empty(entries)
             forget_all(cursor)
-            remember(cursor, (*mentions, *labels))
+            remember_mentions(cursor, mention_rows(mentions))
+            remember_labels(cursor, label_rows(labels))
             cursor.execute("UPDATE clock SET latest = ?", (to_micros(watermark),))
 
     def heartbeat(self) -> None:

@@ -39,22 +39,26 @@ def recall(cursor: sqlite3.Cursor, events: Iterable[Mention | Label]) -> HeldLed
 
 def remember(cursor: sqlite3.Cursor, events: Sequence[KnownEvent]) -> None:
     """Take note of events, each new in the order given."""
-    cursor.executemany(
-        "INSERT INTO mentions VALUES (?, ?, ?)",
-        [
-            (event.mention.mention_id, event.mention.subject_id, event.mention.source_id)
-            for event in events
-            if isinstance(event, KnownMention)
-        ],
+    mentions = [event.mention for event in events if isinstance(event, KnownMention)]
+    labels = [event for event in events if isinstance(event, KnownLabel)]
+    remember_mentions(cursor, ((m.mention_id, m.subject_id, m.source_id) for m in mentions))
+    remember_labels(
+        cursor,
+        (
+            (known.label.mention_id, known.label.label, to_micros(known.known_at))
+            for known in labels
+        ),
     )
-    cursor.executemany(
-        "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
-        [
-            (event.label.mention_id, event.label.label, to_micros(event.known_at))
-            for event in events
-            if isinstance(event, KnownLabel)
-        ],
-    )
+
+
+def remember_mentions(cursor: sqlite3.Cursor, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Take note of new mentions: id, subject, source."""
+    cursor.executemany("INSERT INTO mentions VALUES (?, ?, ?)", rows)
+
+
+def remember_labels(cursor: sqlite3.Cursor, rows: Iterable[tuple[str, str, int]]) -> None:
+    """Take note of current labels: mention, label, when it became known (µs since 1970)."""
+    cursor.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?)", rows)
 
 
 def forget_all(cursor: sqlite3.Cursor) -> None:

@@ -37,10 +37,17 @@ class Expectation:
 
 def expectations_of(task: Task) -> list[Expectation]:
     """Return a task's expectations, and those that all tasks have."""
-    return [*_of_texts(task), *_of_labels(task)]
+    return [
+        *_of_texts(task),
+        *_of_names(task),
+        *_of_contents(task),
+        *_of_arrival(task),
+        *_of_labels(task),
+    ]
 
 
 def _of_texts(task: Task) -> Iterator[Expectation]:
+    """That a mention is whole, and its text as long as it should be."""
     quality, view = task.quality, MENTION_TEXT
     needed = (KNOWN_AT, "mention_id", "subject_id", "source_id", "text", "published_at")
     yield Expectation(
@@ -60,6 +67,11 @@ def _of_texts(task: Task) -> Iterator[Expectation]:
                 (pl.col(column) < bounds.min) | beyond,
                 bounds.allowed,
             )
+
+
+def _of_names(task: Task) -> Iterator[Expectation]:
+    """That a mention says whom it is about, and who said it."""
+    quality = task.quality
     for role, allowance, default in (
         ("subject", quality.named_subject, task.subjects.default),
         ("source", quality.named_source, task.sources.default),
@@ -67,11 +79,16 @@ def _of_texts(task: Task) -> Iterator[Expectation]:
         if allowance is not None:
             yield Expectation(
                 f"named_{role}",
-                view,
+                MENTION_TEXT,
                 f"has a {role} other than {default!r}",
                 pl.col(f"{role}_id") == default,
                 allowance.allowed,
             )
+
+
+def _of_contents(task: Task) -> Iterator[Expectation]:
+    """That a text is in a known language, and no copy."""
+    quality, view = task.quality, MENTION_TEXT
     if quality.language is not None:
         yield Expectation(
             "language",
@@ -88,6 +105,11 @@ def _of_texts(task: Task) -> Iterator[Expectation]:
             ~pl.col("fingerprint").is_first_distinct(),
             quality.original.allowed,
         )
+
+
+def _of_arrival(task: Task) -> Iterator[Expectation]:
+    """That a mention comes in time, and with a label where it should have one."""
+    quality, view = task.quality, MENTION_TEXT
     if quality.delay is not None:
         yield Expectation(
             "delay",

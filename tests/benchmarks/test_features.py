@@ -24,7 +24,7 @@ def test_every_part_is_measured(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(output.read_bytes())["results"]
-    assert [step["outcome"] for step in found["steps"]] == ["done"] * 4
+    assert [step["outcome"] for step in found["steps"]] == ["done"] * 5
     assert found["backlog"]["mentions"] == 300
     assert found["freshness"]["probes"] == 10
     last = done.stdout.splitlines()[-1]

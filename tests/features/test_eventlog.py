@@ -10,13 +10,20 @@ from threading import Event
 
 import pytest
 
-from feature_pipeline.definition.records import KnownLabel, KnownMention
+from feature_pipeline.definition.records import (
+    KnownLabel,
+    KnownMention,
+    label_table,
+    mention_table,
+)
 from feature_pipeline.eventlog.port import Entry, EventLog, LogUnavailableError, partition_of
 from feature_pipeline.eventlog.redis.log import RedisEventLog
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
 from shared.errors import StateError
 from shared.events import EARLIEST, Label, Mention
 from tests.features.conftest import START, OpenLog, TurnableClock
+
+NO_LABELS = label_table([])
 
 
 def mention(number: int, subject: str = "heat", source: str = "ann") -> Mention:
@@ -118,7 +125,8 @@ def test_history_is_known_to_the_log(log: EventLog, clock: TurnableClock) -> Non
     """What history held is a duplicate, can be labelled, and lies before everything appended."""
     watermark = clock.now + timedelta(days=1)
     old = KnownMention(mention(1), START)
-    log.begin_after(watermark, [old], [KnownLabel(label(1, "bad"), START, "heat", "ann")])
+    labelled = KnownLabel(label(1, "bad"), START, "heat", "ann")
+    log.begin_after(watermark, mention_table([old]), label_table([labelled]))
     receipts = log.append([mention(1), label(1, "bad"), label(1, "good")])
     assert [r.status for r in receipts] == ["duplicate", "duplicate", "accepted"]
     assert all(e.event.known_at > watermark for e in entries(log))
@@ -126,11 +134,11 @@ def test_history_is_known_to_the_log(log: EventLog, clock: TurnableClock) -> Non
 
 def test_history_comes_before_events(log: EventLog, clock: TurnableClock) -> None:
     """A log that holds events refuses history, and is not changed."""
-    log.begin_after(clock.now, [KnownMention(mention(1), START)], [])
-    log.begin_after(clock.now, [KnownMention(mention(1), START)], [])
+    log.begin_after(clock.now, mention_table([KnownMention(mention(1), START)]), NO_LABELS)
+    log.begin_after(clock.now, mention_table([KnownMention(mention(1), START)]), NO_LABELS)
     log.append([mention(2)])
     with pytest.raises(StateError, match="history is loaded before"):
-        log.begin_after(clock.now, [], [])
+        log.begin_after(clock.now, mention_table([]), NO_LABELS)
     assert [r.status for r in log.append([mention(1)])] == ["duplicate"]
 
 
@@ -145,7 +153,7 @@ def test_history_does_not_come_after_events_that_were_trimmed(
         log.trim(part, before=last + 1)
     assert log.size() == 0
     with pytest.raises(StateError, match="history is loaded before"):
-        log.begin_after(clock.now, [], [])
+        log.begin_after(clock.now, mention_table([]), NO_LABELS)
 
 
 def test_trimmed_position_is_refused(log: EventLog) -> None:

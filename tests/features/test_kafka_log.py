@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 from confluent_kafka import Message, Producer, TopicPartition
 
-from feature_pipeline.definition.records import KnownLabel, KnownMention
+from feature_pipeline.definition.records import KnownLabel, KnownMention, mention_table
 from feature_pipeline.eventlog.kafka import partition_consumer, writer
 from feature_pipeline.eventlog.kafka.address import KafkaAddress
 from feature_pipeline.eventlog.kafka.clients import consumer
@@ -23,7 +23,7 @@ from feature_pipeline.eventlog.port import LogUnavailableError, partition_of
 from shared.errors import StateError
 from shared.events import EARLIEST
 from tests.features.conftest import START, TurnableClock
-from tests.features.test_eventlog import label, mention
+from tests.features.test_eventlog import NO_LABELS, label, mention
 from tests.kafka_cluster import (
     END_TRANSACTION,
     INVALID_TRANSACTION_STATE,
@@ -118,7 +118,7 @@ def test_watermark_stands_where_history_ends(
         gateway.heartbeat()
     watermark = clock.now + timedelta(hours=1)
     with closing(kafka_log(kafka_cluster, cache, clock=clock)) as backfill:
-        backfill.begin_after(watermark, [KnownMention(mention(1), START)], [])
+        backfill.begin_after(watermark, mention_table([KnownMention(mention(1), START)]), NO_LABELS)
     with closing(kafka_log(kafka_cluster, cache.with_name("none.db"))) as reader:
         assert [reader.read(part, 0, 9).watermark for part in range(2)] == [watermark, watermark]
 
@@ -247,10 +247,10 @@ def test_history_half_told_is_not_appended_to(
     history = [KnownMention(mention(n), START) for n in range(6)]
     kafka_cluster.fail(END_TRANSACTION, NO_ERROR, INVALID_TRANSACTION_STATE)
     with pytest.raises(LogUnavailableError):
-        log.begin_after(START, history, [])
+        log.begin_after(START, mention_table(history), NO_LABELS)
     with pytest.raises(LogUnavailableError, match="a backfill that was broken off"):
         log.append([mention(7)])
-    log.begin_after(START, history[1:], [])
+    log.begin_after(START, mention_table(history[1:]), NO_LABELS)
     receipts = log.append([mention(0), mention(5)])
     assert [r.status for r in receipts] == ["accepted", "duplicate"]
 

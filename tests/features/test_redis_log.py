@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from feature_pipeline.definition.records import KnownMention
+from feature_pipeline.definition.records import KnownMention, mention_table
 from feature_pipeline.eventlog.clock import utc_now
 from feature_pipeline.eventlog.port import LogUnavailableError, partition_of
 from feature_pipeline.eventlog.redis.append import RedisKeys
@@ -22,7 +22,7 @@ from feature_pipeline.eventlog.redis.server import check_server
 from shared.errors import StateError
 from tests.conftest import running_redis
 from tests.features.conftest import START
-from tests.features.test_eventlog import entries, mention
+from tests.features.test_eventlog import NO_LABELS, entries, mention
 from tests.redis_server import RedisServer
 
 PART = partition_of("subject:heat", 2)
@@ -134,7 +134,7 @@ def test_refused_history_leaves_nothing_behind(redis_server: RedisServer, admin:
         log.append([mention(1)])
         before = set(admin.scan_iter())
         with pytest.raises(StateError, match="history is loaded before"):
-            log.begin_after(START, [KnownMention(mention(2), START)], [])
+            log.begin_after(START, mention_table([KnownMention(mention(2), START)]), NO_LABELS)
         assert set(admin.scan_iter()) == before
 
 

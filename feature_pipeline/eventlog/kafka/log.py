@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
 from confluent_kafka import KafkaException, TopicPartition
 
-from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, utc_now
 from feature_pipeline.eventlog.kafka.address import KafkaAddress
 from feature_pipeline.eventlog.kafka.clients import answered, consumer
@@ -68,7 +68,7 @@ class KafkaEventLog:
         return self._writer.append(events)
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """See ``EventLog``."""
         self._writer.begin_after(watermark, mentions, labels)

@@ -122,9 +122,19 @@ def ledger_record(event: KnownEvent) -> tuple[bytes, bytes]:
     """Return key and value of what the ledger is to remember of an event."""
     if isinstance(event, KnownMention):
         mention = event.mention
-        return _MENTION + mention.mention_id.encode(), _json(mention.subject_id, mention.source_id)
+        return mention_record(mention.mention_id, mention.subject_id, mention.source_id)
     label = event.label
-    return _LABEL + label.mention_id.encode(), _json(label.label, to_micros(event.known_at))
+    return label_record(label.mention_id, label.label, to_micros(event.known_at))
+
+
+def mention_record(mention_id: str, subject_id: str, source_id: str) -> tuple[bytes, bytes]:
+    """Return key and value of what the ledger is to remember of a mention."""
+    return _MENTION + mention_id.encode(), _json(subject_id, source_id)
+
+
+def label_record(mention_id: str, label: str, known_at: int) -> tuple[bytes, bytes]:
+    """Return key and value of a mention's label, known since (microseconds since 1970)."""
+    return _LABEL + mention_id.encode(), _json(label, known_at)
 
 
 def ledger_row(key: bytes, value: bytes) -> tuple[bool, tuple[str, str, str | int]]:

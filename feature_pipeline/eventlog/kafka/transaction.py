@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -69,8 +69,11 @@ class LogTransaction:
 
     def remember(self, events: Sequence[KnownEvent]) -> None:
         """Write events to the ledger only."""
-        for event in events:
-            key, value = ledger_record(event)
+        self.remember_records(map(ledger_record, events))
+
+    def remember_records(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write keys and values to the ledger only."""
+        for key, value in records:
             self._produce(self._address.ledger, 0, key, value, [])
 
     def commit(self, clock: LogClock) -> int:

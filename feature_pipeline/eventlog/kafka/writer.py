@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice, starmap
 
+import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, from_micros, to_micros
+from feature_pipeline.eventlog.history_rows import label_rows, mention_rows
 from feature_pipeline.eventlog.identity import settle_batch
 from feature_pipeline.eventlog.kafka.address import KafkaAddress
 from feature_pipeline.eventlog.kafka.clients import answered, producer
 from feature_pipeline.eventlog.kafka.ledger_cache import LedgerCache
-from feature_pipeline.eventlog.kafka.records import LogClock
+from feature_pipeline.eventlog.kafka.records import LogClock, label_record, mention_record
 from feature_pipeline.eventlog.kafka.transaction import LogTransaction
 from feature_pipeline.eventlog.port import LogUnavailableError, Receipt, not_empty
-from feature_pipeline.eventlog.sqlite_ledger import forget_all, recall, remember
+from feature_pipeline.eventlog.sqlite_ledger import (
+    forget_all,
+    recall,
+    remember,
+    remember_labels,
+    remember_mentions,
+)
 from shared.events import Label, Mention
 
 _HISTORY_CHUNK = 20_000
@@ -82,14 +90,13 @@ class KafkaWriter:
             self._commit(session, cursor, transaction, clock)
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """See ``EventLog.begin_after``.
 
         Time does not go back, since readers may have seen it; hence an earlier call's watermark is
         replaced by a later one only.
         """
-        events: tuple[KnownEvent, ...] = (*mentions, *labels)
         with self._ready() as (session, cursor):
             clock = session.clock
             if any(clock.lasts):
@@ -97,10 +104,8 @@ class KafkaWriter:
             transaction = LogTransaction(session.producer, self._address)
             transaction.forget_all()
             forget_all(cursor)
-            for start in range(0, len(events), _HISTORY_CHUNK):
-                chunk = events[start : start + _HISTORY_CHUNK]
-                remember(cursor, chunk)
-                transaction.remember(chunk)
+            for records in _history_records(cursor, mentions, labels):
+                transaction.remember_records(records)
                 self._commit(session, cursor, transaction, replace(clock, loading=True))
                 transaction = LogTransaction(session.producer, self._address)
             latest = max(clock.latest, to_micros(watermark))
@@ -168,6 +173,19 @@ class KafkaWriter:
             found="another one that has taken over",
             remedy="Stop this one, or stop the other and start this one again.",
         )
+
+
+def _history_records(
+    cursor: sqlite3.Cursor, mentions: pl.DataFrame, labels: pl.DataFrame
+) -> Iterator[Iterable[tuple[bytes, bytes]]]:
+    """Return a transaction's worth of ledger records at a time, which the cache holds by then."""
+    of_mentions, of_labels = mention_rows(mentions), label_rows(labels)
+    while named := list(islice(of_mentions, _HISTORY_CHUNK)):
+        remember_mentions(cursor, named)
+        yield starmap(mention_record, named)
+    while labelled := list(islice(of_labels, _HISTORY_CHUNK)):
+        remember_labels(cursor, labelled)
+        yield starmap(label_record, labelled)
 
 
 def _is_fenced(error: BaseException | None) -> bool:

@@ -6,11 +6,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
-from feature_pipeline.definition.records import KnownEvent, KnownLabel, KnownMention
+import polars as pl
+
+from feature_pipeline.definition.records import KnownEvent, KnownMention
 from feature_pipeline.eventlog.clock import from_micros, to_micros
 from feature_pipeline.eventlog.encoding import encode_event, encode_roles
+from feature_pipeline.eventlog.history_rows import label_rows, mention_rows
 from feature_pipeline.eventlog.identity import HeldLedger
 from feature_pipeline.eventlog.port import routes
 from feature_pipeline.eventlog.redis.scripts import BEGIN, COMMIT, GIVE_BACK
@@ -140,21 +144,19 @@ class RedisAppender:
         """End the turn of a token, which has nothing to append after all."""
         self._give_back(keys=[self._keys.turn], args=[token])
 
-    def begin(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
-    ) -> int:
+    def begin(self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame) -> int:
         """Replace what the log remembers; return the number of entries that forbid it, or 0.
 
         It is told under other names, which are replaced in one step.
         """
-        ledgers: dict[str, Sequence[KnownEvent]] = {
-            self._keys.mentions: mentions,
-            self._keys.labels: labels,
+        ledgers: dict[str, Iterator[tuple[str, str, str | int]]] = {
+            self._keys.mentions: mention_rows(mentions),
+            self._keys.labels: label_rows(labels),
         }
-        for key, events in ledgers.items():
+        for key, rows in ledgers.items():
             self._client.unlink(f"{key}:new")
-            for told in _chunks(events):
-                pairs = [part for event in told for part in _remembered(event)]
+            while told := list(islice(rows, _AT_ONCE)):
+                pairs = [part for row in told for part in _remembered_row(*row)]
                 self._client.hset(f"{key}:new", items=pairs)
         return int(
             self._begin(
@@ -185,9 +187,14 @@ def _remembered(event: KnownEvent) -> tuple[str, str]:
     """Return a field of ``mentions`` or of ``labels``, and its value."""
     if isinstance(event, KnownMention):
         mention = event.mention
-        return mention.mention_id, json.dumps((mention.subject_id, mention.source_id))
+        return _remembered_row(mention.mention_id, mention.subject_id, mention.source_id)
     label = event.label
-    return label.mention_id, json.dumps((label.label, to_micros(event.known_at)))
+    return _remembered_row(label.mention_id, label.label, to_micros(event.known_at))
+
+
+def _remembered_row(mention_id: str, first: str, second: str | int) -> tuple[str, str]:
+    """Return the field of a mention, and the value: subject and source, or label and known_at."""
+    return mention_id, json.dumps((first, second))
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import polars as pl
 from redis.exceptions import RedisError
 
-from feature_pipeline.definition.records import KnownLabel, KnownMention
 from feature_pipeline.eventlog.clock import Clock, from_micros, to_micros, utc_now
 from feature_pipeline.eventlog.encoding import FORMAT, decode_events, decode_roles
 from feature_pipeline.eventlog.identity import settle_batch
@@ -108,7 +108,7 @@ class RedisEventLog:
                 time.sleep(random.uniform(0, 0.002) * races)  # noqa: S311 - only to part racers
 
     def begin_after(
-        self, watermark: datetime, mentions: Sequence[KnownMention], labels: Sequence[KnownLabel]
+        self, watermark: datetime, mentions: pl.DataFrame, labels: pl.DataFrame
     ) -> None:
         """See ``EventLog``."""
         with self._before_other_threads(), self._reachable():

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from shared.task import Replay
 
 
-def replayed_times(count: int, replay: Replay, now: datetime) -> list[datetime]:
+def simulated_times(count: int, replay: Replay, now: datetime) -> list[datetime]:
     """Return simulated arrival times: a Poisson process over the span, in shuffled row order."""
     generator = random.Random(replay.seed)  # noqa: S311 - a simulation, no secret
     gaps = [generator.expovariate(1.0) for _ in range(count)]

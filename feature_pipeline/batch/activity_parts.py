@@ -1,0 +1,167 @@
+"""The activity of a whole history, a part of the keys at a time.
+
+Keys are independent of each other: a part needs the memory of its own rows only, however long the
+history is, and the two roles are computed side by side. A key is never split, so the largest key
+is the least that must fit into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from feature_pipeline.definition.activity import ActivityState, advance
+from feature_pipeline.definition.records import role_events
+from feature_pipeline.definition.transform import EventTables, States, Tables
+from feature_pipeline.progress import Progress
+from feature_pipeline.store.offline_tables import OfflineTables
+from shared.features import ROLES, Role, activity_view, join_key
+from shared.task import Task
+
+PART_EVENTS = 500_000
+"""Events of a part, unless one key has more. A part takes about 1 KiB of memory an event."""
+
+Sink = Callable[[str, Iterator[tuple[int, pl.DataFrame]]], object]
+"""Takes the name of an activity view and its parts, at least one: events counted, and rows."""
+
+
+@dataclass(frozen=True)
+class HistoryActivity:
+    """What remains of the activity of a history when its rows have been written.
+
+    Attributes:
+        states: at the watermark, of all keys.
+        latest: by view, the last row of each key.
+        rows: by view, how many there were.
+    """
+
+    states: States
+    latest: Tables
+    rows: dict[str, int]
+
+
+class ActivityParts:
+    """The rows of one role, by key and time; what remains of them is known when all are read."""
+
+    def __init__(
+        self,
+        task: Task,
+        role: Role,
+        events: EventTables,
+        watermark: datetime,
+        part_events: int = PART_EVENTS,
+    ) -> None:
+        self.rows = 0
+        self._task = task
+        self._key = join_key(role)
+        self._watermark = watermark
+        self._happened = role_events(role, events.mentions, events.labels)
+        self._part_events = part_events
+        self._states: list[ActivityState] = []
+        self._latest: list[pl.DataFrame] = []
+
+    def __iter__(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Compute a part after the other; what ``transform.activity`` gives, cut between keys.
+
+        Returns:
+            How many events a part counts, and its rows.
+        """
+        for events in _by_keys(self._happened, self._part_events):
+            empty = ActivityState.empty(self._task)
+            state, changelog = advance(self._task, empty, events, self._watermark)
+            last_of_key = pl.col("key").ne_missing(pl.col("key").shift(-1))
+            self._states.append(state)
+            self._latest.append(changelog.filter(last_of_key).rename({"key": self._key}))
+            self.rows += changelog.height
+            yield events.height, changelog.rename({"key": self._key})
+
+    def state(self) -> ActivityState:
+        """Return the state of all keys."""
+        return ActivityState(
+            totals=pl.concat([state.totals for state in self._states]),
+            pending=pl.concat([state.pending for state in self._states]),
+            watermark=self._watermark,
+            merged_rows=sum(state.merged_rows for state in self._states),
+        )
+
+    def latest(self) -> pl.DataFrame:
+        """Return the last row of each key."""
+        return pl.concat(self._latest)
+
+
+def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) -> HistoryActivity:
+    """Compute the rows of both activity views, each in a thread, and give them away as they come.
+
+    Args:
+        task: gives windows and labels.
+        events: all of history.
+        watermark: time passes up to here.
+        sink: takes the rows of a view; it is called from two threads.
+    """
+    parts = {role: ActivityParts(task, role, events, watermark) for role in ROLES}
+    with ThreadPoolExecutor(len(ROLES)) as threads:
+        taken = [threads.submit(sink, activity_view(role), iter(parts[role])) for role in ROLES]
+    for view in taken:
+        view.result()
+    return HistoryActivity(
+        states={role: parts[role].state() for role in ROLES},
+        latest={activity_view(role): parts[role].latest() for role in ROLES},
+        rows={activity_view(role): parts[role].rows for role in ROLES},
+    )
+
+
+def write_activity(
+    task: Task,
+    events: EventTables,
+    watermark: datetime,
+    offline: OfflineTables,
+    *,
+    partitions: int,
+    progress: Progress,
+) -> HistoryActivity:
+    """Write the activity of all of history in place of what the offline tables had.
+
+    Args:
+        task: gives windows and labels.
+        events: all of history.
+        watermark: time passes up to here.
+        offline: one commit for each view.
+        partitions: of the event log.
+        progress: shows how many events were counted, each for its subject and its source.
+    """
+    total = len(ROLES) * (events.mentions.height + events.labels.height)
+    with progress.step("Computing and writing activity", total) as counted:
+
+        def write(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
+            offline.replace(view, _told(parts, counted), watermark, partitions)
+
+        return each_role(task, events, watermark, write)
+
+
+def _told(
+    parts: Iterator[tuple[int, pl.DataFrame]], counted: Callable[[int], object]
+) -> Iterator[pl.DataFrame]:
+    """Return rows; tell of their events when the next are asked for: these are written then."""
+    for events, rows in parts:
+        yield rows
+        counted(events)
+
+
+def _by_keys(events: pl.DataFrame, part_events: int) -> Iterator[pl.DataFrame]:
+    """Return events in parts, each of a range of keys, in order of the keys; at least one part."""
+    keys = events.group_by("key").agg(pl.len().alias("events")).sort("key")
+    part = ((pl.col("events").cum_sum() - 1) // part_events).cast(pl.UInt32).alias("part")
+    parts = keys.select("key", part)
+    if parts["part"].n_unique() <= 1:
+        yield events
+        return
+    ordered = events.join(parts, on="key").sort("part")
+    sizes = ordered.group_by("part", maintain_order=True).agg(pl.len().alias("events"))
+    start = 0
+    for size in sizes["events"]:
+        yield ordered.slice(start, size).drop("part")
+        start += size

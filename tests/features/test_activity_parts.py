@@ -1,0 +1,113 @@
+"""A whole history, a part at a time: what comes of it is what one call makes of all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from feature_pipeline.batch.activity_parts import ActivityParts, each_role
+from feature_pipeline.batch.text_rows import text_rows
+from feature_pipeline.definition.mention_features import mention_text
+from feature_pipeline.definition.records import (
+    KnownLabel,
+    KnownMention,
+    label_table,
+    mention_table,
+)
+from feature_pipeline.definition.transform import EventTables, activity, empty_states
+from shared.events import Label, Mention
+from shared.features import ROLES, activity_view, join_key
+from tests.features.conftest import START, small_task
+
+TASK = small_task()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> EventTables:
+    """Draw mentions of few subjects and sources, of which some have a label."""
+    mentions, labels, now = list[KnownMention](), list[KnownLabel](), START
+    for number, gap in enumerate(draw(st.lists(st.integers(0, 90_000_000), max_size=30))):
+        now += timedelta(microseconds=gap)
+        subject, source = draw(st.sampled_from("abcd")), draw(st.sampled_from("xyz"))
+        mention = Mention(
+            mention_id=f"m{number}",
+            subject_id=subject,
+            source_id=source,
+            text=draw(st.sampled_from(["fine", "NOT  fine &amp; late!", "RT @ann: www.x.io é"])),
+            published_at=now,
+        )
+        mentions.append(KnownMention(mention, now))
+        if draw(st.booleans()):
+            said = Label(mention_id=f"m{number}", label=draw(labels_of_task), labelled_at=now)
+            labels.append(KnownLabel(said, now + timedelta(seconds=10), subject, source))
+    return EventTables(mention_table(mentions), label_table(labels))
+
+
+labels_of_task = st.sampled_from(TASK.labels)
+
+
+@given(histories(), st.integers(1, 12))
+def test_parts_are_the_whole_cut_between_keys(history: EventTables, part_events: int) -> None:
+    """However small the parts, rows, totals and latest rows are those of one call, in order."""
+    watermark = START + timedelta(hours=1)
+    events = dict.fromkeys(ROLES, history)
+    states, tables = activity(TASK, empty_states(TASK), events, watermark)
+    for role in ROLES:
+        whole = tables[activity_view(role)]
+        parts = ActivityParts(TASK, role, history, watermark, part_events)
+        assert_frame_equal(pl.concat([rows for _, rows in parts]), whole)
+        assert_frame_equal(parts.state().totals, states[role].totals)
+        order = ["at", "key", "what", "delta"]
+        assert_frame_equal(parts.state().pending.sort(order), states[role].pending.sort(order))
+        latest = whole.group_by(join_key(role), maintain_order=True).last()
+        assert_frame_equal(parts.latest(), latest.select(whole.columns))
+        assert parts.rows == whole.height
+
+
+def test_a_part_holds_whole_keys_and_counts_its_events() -> None:
+    """No key is in two parts, and all parts together count every event of the role once."""
+    known = [_mention(number, subject=f"s{number % 7}") for number in range(50)]
+    history = EventTables(mention_table(known), label_table([]))
+    parts = list(ActivityParts(TASK, "subject", history, _end(), part_events=10))
+    assert len(parts) == 5
+    keys = [set(rows["subject_id"]) for _, rows in parts]
+    assert sum(map(len, keys)) == len(set.union(*keys)) == 7
+    assert sum(counted for counted, _ in parts) == 50
+
+
+def test_what_a_sink_raises_is_raised() -> None:
+    """A view that cannot be written is no success, whatever became of the other."""
+
+    def sink(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
+        if view == activity_view("source"):
+            raise OSError("no space left")
+        list(parts)
+
+    history = EventTables(mention_table([_mention(1)]), label_table([]))
+    with pytest.raises(OSError, match="no space left"):
+        each_role(TASK, history, _end(), sink)
+
+
+def test_texts_of_processes_are_those_of_the_definition() -> None:
+    """Cut into slices for processes, rows are the same and in the same order."""
+    texts = ["RT @ann: NOT &amp; late  http://t.co/1", "cafe\u0301!", "a\u200bb \U0001f44d\ufe0f"]
+    known = [_mention(number, text=f"{texts[number % 3]} {number}") for number in range(20)]
+    mentions = mention_table(known)
+    assert_frame_equal(text_rows(mentions, few_rows=0, slice_rows=7), mention_text(mentions))
+
+
+def _mention(number: int, subject: str = "s", text: str = "fine") -> KnownMention:
+    mention = Mention(
+        mention_id=f"m{number}", subject_id=subject, source_id="a", text=text, published_at=START
+    )
+    return KnownMention(mention, START + timedelta(seconds=number))
+
+
+def _end() -> datetime:
+    return START + timedelta(hours=1)
