@@ -23,7 +23,7 @@ from shared.features import ROLES, Role, activity_view, join_key
 from shared.task import Task
 
 PART_EVENTS = 500_000
-"""Events of a part, unless one key has more. A part takes about 1 KiB of memory an event."""
+"""Events of a part, unless one key has more. Smaller parts were no faster, larger took more."""
 
 Sink = Callable[[str, Iterator[tuple[int, pl.DataFrame]]], object]
 """Takes the name of an activity view and its parts, at least one: events counted, and rows."""

@@ -19,7 +19,7 @@ from feature_pipeline.definition.mention_features import mention_text
 SLICE_ROWS = 50_000
 """Mentions that a process is sent at a time."""
 FEW_ROWS = 2 * SLICE_ROWS
-"""So many take as long as it takes to start processes."""
+"""So many take half a second here, for which no processes are started."""
 
 
 def text_rows(
