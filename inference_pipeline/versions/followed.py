@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
+from inference_pipeline.versions.freed_memory import give_back_freed_memory
 from inference_pipeline.versions.leases import Holder
 from inference_pipeline.versions.registry import SERVED_ALIASES, ModelVersion, NamedVersion
 from inference_pipeline.versions.served import FeatureMismatchError, load_served, store_hash
@@ -35,6 +36,8 @@ class FollowedModel:
         self._at = surroundings
         self._changing = threading.Lock()
         self._lost: set[ModelVersion] = set()
+        self._changed = False
+        """Versions came or went since freed memory was given back."""
         self.state = ModelState(name).trouble(
             _REGISTRY,
             not_looked_yet(name),
@@ -46,6 +49,10 @@ class FollowedModel:
         Never raises: what went wrong stands in `state`. Without an answer of the registry, what
         served last is brought back from disk if nothing serves.
         """
+        if self._changed:
+            # At the look after a swap: by then whoever held what served before has let go of it.
+            self._changed = False
+            give_back_freed_memory()
         try:
             # Not under the lock: it may take long.
             named = self._at.registry.aliases(self.name)
@@ -231,6 +238,7 @@ class FollowedModel:
         self.state = state
         for holder in before - state.holders():
             holder.retire()
+        self._changed = self._changed or before != state.holders()
 
     def _note_failure(self, what: str, trouble: FtiError, error: Exception) -> None:
         self._at.metrics.poll_failures.labels(self.name).inc()
