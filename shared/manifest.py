@@ -41,6 +41,8 @@ class Variant(_Part):
     sha256: Sha256
     label_agreement: Annotated[float, Field(ge=0, le=1)]
     max_logit_difference: Annotated[float, Field(ge=0)]
+    accepted: bool = True
+    """Whether the gate lets it serve. A server has bounds of its own on top."""
 
 
 class Golden(_Part):

@@ -195,13 +195,40 @@ class Quality(_Section):
 
 
 class Gate(_Section):
-    """What a trained model must show before the alias ``champion`` moves to it."""
+    """What a trained model must show before the alias ``champion`` moves to it.
+
+    What is None is measured, and fails no model.
+    """
 
     min_gain_over_baseline: float = 0.0
     """Held-out accuracy above the linear baseline's; the gain must be greater than this."""
-    min_onnx_agreement: Annotated[float, Field(ge=0, le=1)] = 0.999
-    """Share of labels, on the newest held-out rows (512 at most), on which ONNX must agree with
-    torch."""
+    min_accuracy: Share | None = None
+    """Held-out accuracy."""
+    min_onnx_agreement: Share = 0.999
+    """Share of labels, on the newest held-out rows (2,000 at most), on which the file in full
+    precision must agree with torch."""
+    min_int8_agreement: Share = 0.995
+    """The same of the int8 file. If it fails this, the model serves in full precision only."""
+    max_int8_logit_difference: Annotated[float, Field(ge=0)] = 0.5
+    """Largest difference of a logit on those rows, with the same consequence; as servers bound it,
+    too."""
+    max_champion_loss: Share = 0.03
+    """Accuracy that may be lost against the champion on the same rows: the low end of the
+    interval of the difference must lie above its negative."""
+    min_slice_accuracy: Share | None = None
+    """A slice whose interval lies wholly below this fails."""
+    min_slice_rows: Annotated[int, Field(ge=1)] = 30
+    """Fewer held-out rows make no slice."""
+    min_mft_pass_rate: Share | None = None
+    """Share of behavioural cases that must pass, of minimum functionality (MFT),"""
+    min_inv_pass_rate: Share | None = None
+    """of invariance (INV),"""
+    min_dir_pass_rate: Share | None = None
+    """and of directional expectation (DIR)."""
+    max_p95_ms: Annotated[float, Field(gt=0)] | None = None
+    """Latency of one text at a time on the machine that trains."""
+    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    """Of the file that will serve, in millions of bytes."""
 
 
 class Training(_Section):
@@ -220,7 +247,20 @@ class Training(_Section):
     head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+    behaviour: str | None = None
+    """Behavioural tests: ``builtin:sentiment``, or a TOML file, a relative one as seen from the
+    current folder. None: no such tests."""
+    behaviour_labels: dict[str, str] = {}
+    """Label of the behavioural tests to label of the task, where their names differ."""
     gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _pass_rates_are_measured(self) -> Self:
+        kinds = ("mft", "inv", "dir")
+        asked = [kind for kind in kinds if getattr(self.gate, f"min_{kind}_pass_rate") is not None]
+        if asked and self.behaviour is None:
+            raise ValueError(f"training.behaviour, which gate.min_{asked[0]}_pass_rate is about")
+        return self
 
 
 class Task(_Section):

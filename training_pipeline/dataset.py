@@ -85,6 +85,9 @@ class FeastDataset:
             known_at=labelled[KNOWN_AT].dt.replace_time_zone(None).to_numpy(),
             labels=np.array([task.labels.index(label) for label in labelled["label"]]),
             features=features,
+            subject_ids=_objects(labelled["subject_id"]),
+            source_ids=_objects(labelled["source_id"]),
+            languages=_objects(labelled["language"]),
         )
         versions = {**versions, **feature_versions}
         columns = [feature.column for feature in service.features]
@@ -94,7 +97,7 @@ class FeastDataset:
     def _labelled_mentions(self) -> tuple[pl.DataFrame, dict[str, int]]:
         """Return mentions with their latest label, ordered by (known_at, mention_id)."""
         labels, label_versions = self._latest(MENTION_LABEL, ["label"])
-        columns = ["subject_id", "source_id", "text", "fingerprint"]
+        columns = ["subject_id", "source_id", "text", "fingerprint", "language"]
         mentions, text_versions = self._latest(MENTION_TEXT, columns)
         labelled = mentions.join(labels.select("mention_id", "label"), on="mention_id")
         if labelled.is_empty():

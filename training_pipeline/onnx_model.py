@@ -12,8 +12,12 @@ from shared.manifest import ATTENTION_MASK, FEATURES, INPUT_IDS, LOGITS
 from training_pipeline.batches import batches_by_length, pad
 from training_pipeline.encoder import TextTokenizer
 
+FULL_PRECISION, INT8 = "fp32", "int8"
+"""Names of the variants in a manifest."""
 MODEL_FILE = "model.onnx"
+INT8_FILE = "model.int8.onnx"
 EVALUATION_BATCH = 16
+"""Texts of like length a batch, about as many as a server under load puts together."""
 
 Logits = npt.NDArray[np.float32]
 
@@ -29,20 +33,37 @@ class OnnxModel:
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
+        self.path = path
         self.folder = path.parent
         self.tokenizer = tokenizer
         self.max_length = max_length
 
-    def logits(self, texts: list[str], features: npt.NDArray[np.float32]) -> Logits:
+    def beside(self, path: Path) -> OnnxModel:
+        """Return another file of the same model, loaded: same tokenizer, same length."""
+        return OnnxModel(path, self.tokenizer, max_length=self.max_length)
+
+    def lengths(self, texts: list[str]) -> npt.NDArray[np.int64]:
+        """Return how many tokens of each text the model reads, [texts]."""
+        return np.array([len(ids) for ids in self.tokenizer.encode(texts, self.max_length)])
+
+    def logits(
+        self,
+        texts: list[str],
+        features: npt.NDArray[np.float32],
+        *,
+        batch_size: int = EVALUATION_BATCH,
+    ) -> Logits:
         """Return logits [texts, labels].
 
         Args:
             texts: normalised texts.
             features: [texts, features]; NaN where missing.
+            batch_size: texts of like length that run together. An int8 file answers a little
+                otherwise in other company.
         """
         tokens = self.tokenizer.encode(texts, self.max_length)
         answers: dict[int, Logits] = {}
-        for batch in batches_by_length(np.array([len(ids) for ids in tokens]), EVALUATION_BATCH):
+        for batch in batches_by_length(np.array([len(ids) for ids in tokens]), batch_size):
             input_ids, attention_mask = pad([tokens[i] for i in batch], self.tokenizer.pad_token_id)
             inputs = {
                 INPUT_IDS: input_ids,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,14 +15,21 @@ from shared.task import Task
 from training_pipeline.baseline import baseline_labels
 from training_pipeline.dataset import Dataset
 from training_pipeline.encoder import load_tokenizer, resolve_base
-from training_pipeline.evaluate import Parity, Scores, evaluate, score
+from training_pipeline.evaluation.behaviour_file import load_behaviour
+from training_pipeline.evaluation.champion import ChampionPackage, FeatureSchema
+from training_pipeline.evaluation.evaluation import Examination, evaluate
+from training_pipeline.evaluation.measurements import measurements
+from training_pipeline.evaluation.scores import score
 from training_pipeline.export import export
 from training_pipeline.fit import fit
-from training_pipeline.gate import Measured, judge
+from training_pipeline.gate.rules import accepts_int8, judge
 from training_pipeline.model import weight_hash
+from training_pipeline.onnx_model import FULL_PRECISION, INT8, INT8_FILE
 from training_pipeline.package import complete_package
 from training_pipeline.progress import TrainingProgress
+from training_pipeline.quantise import quantise
 from training_pipeline.registry import Candidate, ModelRegistry
+from training_pipeline.report.page import Training, report
 from training_pipeline.reproduction import reproduction_record
 from training_pipeline.result import GateResult, RowCounts, TrainResult
 from training_pipeline.split import Split, split
@@ -56,6 +67,7 @@ class TrainingPipeline:
         training, labels = task.training, task.labels
         base = resolve_base(training.base)
         tokenizer = load_tokenizer(base, training.max_length)
+        behaviour = load_behaviour(task)
 
         progress.stage("load")
         dataset = self.source.read(task)
@@ -71,25 +83,44 @@ class TrainingPipeline:
 
         progress.stage("export")
         exported = export(fitted.model, tokenizer, folder, max_length=training.max_length)
+        small = quantise(exported.path, folder / INT8_FILE)
+        files = {FULL_PRECISION: exported, INT8: exported.beside(small)}
 
         progress.stage("evaluate")
-        scores, parity = evaluate(exported, fitted.model, parts.holdout, labels)
+        with self._champion(task, folder) as champion:
+            evaluation = evaluate(
+                files,
+                fitted.model,
+                parts.holdout,
+                linear,
+                Examination(
+                    labels=labels,
+                    schema=FeatureSchema(
+                        dataset.service.hash,
+                        [feature.column for feature in dataset.service.features],
+                    ),
+                    behaviour=behaviour,
+                    champion=champion,
+                    min_slice_rows=training.gate.min_slice_rows,
+                    seed=training.seed,
+                ),
+                accepts_int8=partial(accepts_int8, training.gate),
+            )
 
         progress.stage("gate")
-        measured = Measured(scores.accuracy, linear.accuracy, parity.label_agreement)
-        verdict = judge(training.gate, measured)
+        verdict = judge(training.gate, evaluation)
 
         progress.stage("register")
         rows = row_counts(dataset, parts)
-        metrics = measurements(scores, linear, parity)
+        metrics = measurements(evaluation)
         record = reproduction_record(
             task, dataset, rows, base=base, weight_sha256=weight_hash(fitted.model)
         )
         complete_package(
-            exported,
+            evaluation.files,
+            accepted=evaluation.serving,
             task=task,
             dataset=dataset,
-            parity=parity,
             golden_text=str(parts.holdout.texts[-1]),
             metrics=metrics,
             reproduction=record,
@@ -106,38 +137,44 @@ class TrainingPipeline:
                 metrics=metrics,
                 losses=fitted.losses,
                 reproduction=record,
+                report=report(
+                    Training(
+                        task=task.name,
+                        reason=reason,
+                        rows=rows,
+                        losses=fitted.losses,
+                        evaluation=evaluation,
+                        verdict=verdict,
+                        metrics=metrics,
+                        history=self.registry.history(task.name),
+                    )
+                ),
             )
         )
         progress.step(1, 1)
         return TrainResult(
             run_id=registered.run_id,
             version=registered.version,
-            gate=GateResult(passed=verdict.passed, reasons=list(verdict.reasons)),
+            gate=GateResult(
+                passed=verdict.passed, reasons=list(verdict.reasons), notes=list(verdict.notes)
+            ),
             metrics=metrics,
             rows=rows,
             dataset_sha256=dataset.sha256,
         )
 
-
-def measurements(scores: Scores, linear: Scores, parity: Parity) -> dict[str, float]:
-    """Return what was measured on held-out rows, by the name it is logged under."""
-    recall = {f"recall_{label}": value for label, value in scores.recall.items()}
-    baseline_recall = {f"baseline_recall_{k}": value for k, value in linear.recall.items()}
-    return {
-        "accuracy": scores.accuracy,
-        "macro_f1": scores.macro_f1,
-        **recall,
-        "baseline_accuracy": linear.accuracy,
-        "baseline_macro_f1": linear.macro_f1,
-        **baseline_recall,
-        "onnx_agreement": parity.label_agreement,
-        "onnx_max_logit_difference": parity.max_logit_difference,
-    }
+    @contextmanager
+    def _champion(self, task: Task, folder: Path) -> Iterator[ChampionPackage | None]:
+        """Give the champion's files for a while, outside the folder of the version."""
+        # Named so that the workspace sweeps it when this process is killed.
+        prefix = f"run-{os.getpid()}-champion-"
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as fetched:
+            yield self.registry.fetch_champion(task.name, Path(fetched))
 
 
 def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, object]:
     """Return what a person filters runs by: the training section, rows and data."""
-    gate = task.training.gate.model_dump()
+    gate = task.training.gate.model_dump(exclude_none=True)
     return {
         **task.training.model_dump(exclude={"gate"}),
         **{f"gate_{name}": value for name, value in gate.items()},

@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.errors import StateError
 from shared.manifest import CHAMPION, PREVIOUS
-from training_pipeline.gate import Verdict
+from training_pipeline.evaluation.champion import ChampionPackage
+from training_pipeline.gate.verdict import VERDICT_FILE, Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MODEL_FOLDER = "model"
+REPORT_FILE = "report.html"
 # The store takes no more in one call.
 _MAX_METRICS_PER_CALL = 1_000
+_MAX_PAST_VERSIONS = 20
+_TAKE_REMEDY = "Mend the registry and train again; no version was half registered."
+_READ_REMEDY = "Mend the registry and train again."
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Candidate:
     name: str
     """The registered model: the task's name."""
     folder: Path
-    """The files of the version, flat."""
+    """The files of the version."""
     feature_hash: str
     verdict: Verdict
     reason: str
@@ -41,6 +46,8 @@ class Candidate:
     losses: Sequence[float]
     """One per step."""
     reproduction: Mapping[str, Any]
+    report: str
+    """A page of HTML."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,25 @@ class Registered:
     version: str
 
 
+@dataclass(frozen=True)
+class PastVersion:
+    """A version that was registered before, and how it did on the rows held out then."""
+
+    version: str
+    gate: str
+    """``passed`` or ``failed``."""
+    metrics: Mapping[str, float]
+    """Empty where its run was deleted."""
+
+
 class ModelRegistry(Protocol):
-    """Keeps model versions."""
+    """Keeps model versions. What cannot be read or kept is a StateError."""
+
+    def fetch_champion(self, name: str, folder: Path) -> ChampionPackage | None:
+        """Write the files of the champion into an empty folder; None: there is no champion."""
+
+    def history(self, name: str) -> Sequence[PastVersion]:
+        """Return the latest versions of a model, oldest first."""
 
     def register(self, candidate: Candidate) -> Registered:
         """Keep a candidate; make it champion if it passed the gate."""
@@ -78,8 +102,46 @@ class MlflowRegistry:
         Raises:
             StateError: the registry did not take it.
         """
-        with _registry_errors():
+        with _registry_errors("to take the trained model", _TAKE_REMEDY):
             return self._register(candidate)
+
+    def fetch_champion(self, name: str, folder: Path) -> ChampionPackage | None:
+        """Write the files of the champion into an empty folder; None: there is no champion."""
+        from mlflow.artifacts import download_artifacts
+
+        with _registry_errors("the files of the champion", _READ_REMEDY):
+            client = self._client()
+            # A search gives no aliases on some stores; asking for the model by name does.
+            known = client.search_registered_models(f"name = '{name}'")
+            version = client.get_registered_model(name).aliases.get(CHAMPION) if known else None
+            if version is None:
+                return None
+            # Not through a models:/ address: MLflow resolves those in its global registry.
+            files = download_artifacts(
+                artifact_uri=client.get_model_version_download_uri(name, str(version)),
+                dst_path=str(folder),
+                tracking_uri=self._tracking_uri,
+                registry_uri=self._tracking_uri,
+            )
+            return ChampionPackage(version=str(version), folder=Path(files))
+
+    def history(self, name: str) -> Sequence[PastVersion]:
+        """Return the latest versions of a model, oldest first."""
+        with _registry_errors("the versions of the model", _READ_REMEDY):
+            client = self._client()
+            found = client.search_model_versions(
+                f"name = '{name}'",
+                max_results=_MAX_PAST_VERSIONS,
+                order_by=["version_number DESC"],
+            )
+            return [
+                PastVersion(
+                    version=str(one.version),
+                    gate=one.tags.get("gate", "unknown"),
+                    metrics=_metrics_of(client, one.run_id),
+                )
+                for one in reversed(found)
+            ]
 
     def _register(self, candidate: Candidate) -> Registered:
         client = self._client()
@@ -143,10 +205,22 @@ def _log(client: MlflowClient, run_id: str, candidate: Candidate) -> None:
     client.log_batch(run_id, params=params)
     for start in range(0, len(metrics), _MAX_METRICS_PER_CALL):
         client.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS_PER_CALL])
-    verdict = {"passed": candidate.verdict.passed, "reasons": list(candidate.verdict.reasons)}
-    client.log_dict(run_id, verdict, "gate.json")
+    client.log_dict(run_id, candidate.verdict.as_json(), VERDICT_FILE)
+    client.log_text(run_id, candidate.report, REPORT_FILE)
     client.log_dict(run_id, dict(candidate.reproduction), "repro.json")
     client.log_artifacts(run_id, str(candidate.folder), MODEL_FOLDER)
+
+
+def _metrics_of(client: MlflowClient, run_id: str | None) -> dict[str, float]:
+    """Return what a run measured; nothing if somebody deleted it, as operators may."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_run(run_id).data.metrics) if run_id else {}
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
 
 
 def _crown(client: MlflowClient, name: str, version: str) -> None:
@@ -162,14 +236,14 @@ def _word(verdict: Verdict) -> str:
 
 
 @contextmanager
-def _registry_errors() -> Iterator[None]:
+def _registry_errors(expected: str, remedy: str) -> Iterator[None]:
     """Turn whatever MLflow and the database behind it raise, errors of their own, into ours."""
     try:
         yield
     except Exception as error:
         raise StateError(
             "model registry",
-            expected="to take the trained model",
+            expected=expected,
             found=type(error).__name__,
-            remedy="Mend the registry and train again; no version was half registered.",
+            remedy=remedy,
         ) from error

@@ -15,6 +15,8 @@ class GateResult(_Part):
     passed: bool
     reasons: list[str]
     """One per failed rule."""
+    notes: list[str] = []
+    """Why the int8 file may not serve, and which rules could not be applied."""
 
 
 class RowCounts(_Part):

@@ -31,6 +31,10 @@ class Rows:
     """[rows], positions in the task's list of labels."""
     features: npt.NDArray[np.float32]
     """[rows, features]; NaN where a value is missing."""
+    subject_ids: npt.NDArray[np.object_]
+    source_ids: npt.NDArray[np.object_]
+    languages: npt.NDArray[np.object_]
+    """None where nobody told. Like subjects and sources not learned from, but measured by."""
 
     def __len__(self) -> int:
         return len(self.mention_ids)

@@ -25,12 +25,20 @@ def show(console: Console, result: TrainResult) -> None:
             table.add_row(f"recall of {label}", f"{metrics[name]:.3f}", f"{baseline:.3f}")
     console.print(table)
     console.print(
-        f"ONNX agrees with torch on {metrics['onnx_agreement']:.2%} of labels. "
+        f"ONNX agrees with torch on {metrics['onnx_agreement']:.2%} of labels, "
+        f"int8 on {metrics['int8_agreement']:.2%}. "
         f"Registered as version {result.version}."
     )
+    if "champion_difference" in metrics:
+        console.print(
+            f"Accuracy against the champion's on the same texts: "
+            f"{metrics['champion_difference']:+.4f}."
+        )
     if result.gate.passed:
         console.print("Gate passed: this version is champion now.")
     else:
         console.print("Gate failed: the champion stays. Because:")
         for reason in result.gate.reasons:
             console.print(f"  - {reason}")
+    for note in result.gate.notes:
+        console.print(f"Note: {note}.")

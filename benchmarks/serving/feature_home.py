@@ -36,7 +36,7 @@ from shared.manifest import MANIFEST_FILE, Manifest
 from shared.model_registry import tracking_uri
 from shared.places import Places
 from shared.task import Task
-from training_pipeline.gate import Verdict
+from training_pipeline.gate.verdict import Verdict
 from training_pipeline.registry import Candidate, MlflowRegistry
 
 if TYPE_CHECKING:
@@ -112,13 +112,14 @@ def publish(home: Path, name: str, package: Path, manifest: Manifest) -> str:
             name=name,
             folder=folder,
             feature_hash=manifest.feature_hash,
-            verdict=Verdict(()),
+            verdict=Verdict(),
             reason="benchmark",
             started_at=time.time(),
             params={},
             metrics={},
             losses=[],
             reproduction={},
+            report="",
         )
         registry = MlflowRegistry(
             tracking_uri(Places.embedded(home)), Places.embedded(home).mlflow_artifacts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from training_pipeline.encoder import TextTokenizer, load_tokenizer, resolve_bas
 from training_pipeline.export import export
 from training_pipeline.fit import build_model
 from training_pipeline.model import MentionClassifier
+from training_pipeline.quantise import quantise
 from training_pipeline.rows import Rows
 
 Floats = npt.NDArray[np.float32]
@@ -101,6 +101,9 @@ def _rows(texts: list[Text], features: Floats) -> Rows:
         known_at=np.datetime64("2026-01-01", "us") + np.arange(count),
         labels=np.array([text.label for text in texts], dtype=np.int64),
         features=features,
+        subject_ids=np.full(count, None, dtype=object),
+        source_ids=np.full(count, None, dtype=object),
+        languages=np.full(count, None, dtype=object),
     )
 
 
@@ -129,7 +132,7 @@ def make_package(
     """
     folder.mkdir(parents=True)
     export(model, tokenizer, folder, max_length=task.training.max_length)
-    _to_int8(folder / FILES["fp32"], folder / FILES["int8"])
+    quantise(folder / FILES["fp32"], folder / FILES["int8"])
     draft = Manifest(
         task=task.name,
         labels=task.labels,
@@ -179,18 +182,3 @@ def _variant(
         label_agreement=agreement,
         max_logit_difference=difference,
     )
-
-
-def _to_int8(exact: Path, small: Path) -> None:
-    """Quantise the weights to eight bits, each output channel on its own scale."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(exact)
-    # The exporter's shapes are stale where it fused nodes, and the quantiser trusts them.
-    del model.graph.value_info[:]
-    logging.disable(logging.WARNING)  # it recommends a preparation that fails on this graph
-    try:
-        quantize_dynamic(model, small, weight_type=QuantType.QInt8, per_channel=True)
-    finally:
-        logging.disable(logging.NOTSET)

@@ -24,9 +24,10 @@ class ParityBounds:
     """Largest difference of a logit on held-out rows."""
 
     def allow(self, variant: Variant) -> bool:
-        """Tell whether the recorded parity of a variant is good enough to serve."""
+        """Tell whether the gate accepted a variant and its recorded parity is good enough here."""
         return (
-            variant.label_agreement >= self.min_label_agreement
+            variant.accepted
+            and variant.label_agreement >= self.min_label_agreement
             and variant.max_logit_difference <= self.max_logit_difference
         )
 

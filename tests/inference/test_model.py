@@ -138,8 +138,12 @@ def test_a_graph_of_another_width_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "int8",
-    [Int8(error=0.05, label_agreement=0.9), Int8(error=0.05, max_logit_difference=0.6)],
-    ids=["labels differ", "logits differ"],
+    [
+        Int8(error=0.05, label_agreement=0.9),
+        Int8(error=0.05, max_logit_difference=0.6),
+        Int8(error=0.05, accepted=False),
+    ],
+    ids=["labels differ", "logits differ", "withheld by the gate"],
 )
 def test_a_variant_without_parity_never_serves(
     tmp_path: Path, feature_service: FeatureService, int8: Int8

@@ -49,6 +49,7 @@ class Int8:
     """Added to the logit of ``negative``."""
     label_agreement: float = 1.0
     max_logit_difference: float = 0.1
+    accepted: bool = True
     """As the manifest records them."""
 
 
@@ -112,6 +113,7 @@ class TinyModel:
                 sha256=sha256_of(file),
                 label_agreement=made_as.label_agreement,
                 max_logit_difference=made_as.max_logit_difference,
+                accepted=made_as.accepted,
             )
         return variants
 

@@ -56,6 +56,9 @@ def sample_rows(count: int, features: int = 2, seed: int = 0) -> Rows:
         known_at=np.arange(count).astype("datetime64[us]"),
         labels=np.array([LABELS.index(label) for label in labels]),
         features=values,
+        subject_ids=np.array([("united", "delta")[i % 3 == 0] for i in range(count)], dtype=object),
+        source_ids=np.array([f"source{i % 5}" for i in range(count)], dtype=object),
+        languages=np.array([("en", None)[i % 4 == 0] for i in range(count)], dtype=object),
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.training.sample import MAX_LENGTH, sample_rows, sample_task
 from training_pipeline.encoder import TextTokenizer, load_tokenizer
-from training_pipeline.evaluate import compare, torch_logits
+from training_pipeline.evaluation.parity import compare, torch_logits
 from training_pipeline.export import export
 from training_pipeline.fit import Fitted, fit, warmup_then_decay
 from training_pipeline.model import weight_hash

@@ -10,10 +10,13 @@ from mlflow import MlflowClient
 from shared.errors import StateError
 from shared.model_registry import tracking_uri
 from shared.places import Places
-from training_pipeline.gate import Verdict
+from training_pipeline.gate.verdict import Failure, Verdict
 from training_pipeline.registry import Candidate, MlflowRegistry
 
-PASSED, FAILED = Verdict(reasons=()), Verdict(reasons=("too bad",))
+PASSED = Verdict()
+FAILED = Verdict(
+    failures=(Failure(rule="min_accuracy", about="accuracy", wanted="at least 0.9", got="0.5"),)
+)
 FILES = ["manifest.json", "model.onnx", "repro.json", "tokenizer.json"]
 
 
@@ -60,6 +63,7 @@ def candidate(name: str, folder: Path, verdict: Verdict) -> Candidate:
         metrics={"accuracy": 0.75},
         losses=[0.7] * 1_500,
         reproduction={"seed": 7},
+        report="<!doctype html><p>a report</p>",
     )
 
 
@@ -110,8 +114,10 @@ def test_a_run_remembers_how_it_came_about(
     assert len(client.get_metric_history(made.run_id, "loss")) == 1_500
     assert run.info.status == "FINISHED"
     assert run.info.artifact_uri.startswith(Places.embedded(home).mlflow_artifacts)
-    verdict = Path(client.download_artifacts(made.run_id, "gate.json"))
-    assert json.loads(verdict.read_text()) == {"passed": False, "reasons": ["too bad"]}
+    verdict = json.loads(Path(client.download_artifacts(made.run_id, "verdict.json")).read_text())
+    assert (verdict["passed"], verdict["failures"][0]["rule"]) == (False, "min_accuracy")
+    page = Path(client.download_artifacts(made.run_id, "report.html"))
+    assert page.read_text() == "<!doctype html><p>a report</p>"
     version = client.get_model_version("remembered", made.version)
     assert version.tags == {"gate": "failed", "feature_hash": "f" * 64}
     assert version.run_id == made.run_id
@@ -138,6 +144,33 @@ def test_an_interrupted_registration_leaves_no_version(
     assert client.search_model_versions("name = 'interrupted'") == []
 
 
+def test_the_champion_is_fetched(registry: MlflowRegistry, folder: Path, tmp_path: Path) -> None:
+    """Its files come as they were registered; without a champion, or a model, there is none."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert registry.fetch_champion("crowned", empty) is None
+    registry.register(candidate("crowned", folder, FAILED))
+    assert registry.fetch_champion("crowned", empty) is None
+    (folder / "model.onnx").write_text("the second")
+    registry.register(candidate("crowned", folder, PASSED))
+    registry.register(candidate("crowned", folder, FAILED))
+    found = registry.fetch_champion("crowned", empty)
+    assert found is not None
+    assert found.version == "2"
+    assert sorted(file.name for file in found.folder.iterdir()) == FILES
+    assert (found.folder / "model.onnx").read_text() == "the second"
+
+
+def test_history_is_oldest_first(registry: MlflowRegistry, folder: Path) -> None:
+    """Each version tells how it did and whether it passed; a new model has no history."""
+    assert list(registry.history("remembering")) == []
+    for verdict in (FAILED, PASSED):
+        registry.register(candidate("remembering", folder, verdict))
+    found = registry.history("remembering")
+    assert [(past.version, past.gate) for past in found] == [("1", "failed"), ("2", "passed")]
+    assert [past.metrics["accuracy"] for past in found] == [0.75, 0.75]
+
+
 def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:
     """A database that is none gives an error that says so, not one of the library's."""
     (tmp_path / "mlflow").mkdir()
@@ -147,3 +180,5 @@ def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -
     )
     with pytest.raises(StateError, match="model registry: expected to take the trained model"):
         broken.register(candidate("broken", folder, PASSED))
+    with pytest.raises(StateError, match="model registry: expected the files of the champion"):
+        broken.fetch_champion("broken", tmp_path)

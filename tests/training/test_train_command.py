@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,10 @@ from training_pipeline.bootstrap import training_pipeline
 from training_pipeline.cli import build_parser
 from training_pipeline.cli import train as train_once
 from training_pipeline.encoder import load_tokenizer
+from training_pipeline.evaluation.champion import ChampionPackage
 from training_pipeline.onnx_model import OnnxModel
 from training_pipeline.progress import STAGES, Silent
-from training_pipeline.registry import Candidate, MlflowRegistry, Registered
+from training_pipeline.registry import Candidate, MlflowRegistry, PastVersion, Registered
 from training_pipeline.settings import TrainingSettings
 
 
@@ -43,7 +46,7 @@ def test_a_run_that_passes(filled_home: Path, tiny_encoder: Path, tmp_path: Path
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["gate"] == {"passed": True, "reasons": []}
+    assert (result["gate"]["passed"], result["gate"]["reasons"]) == (True, [])
     assert result["rows"] == {"labelled": MENTIONS, "folded": 0, "train": 90, "holdout": 30}
     assert not list((filled_home / "training" / "making").iterdir())
 
@@ -57,10 +60,17 @@ class KeepsTheFolder:
         )
         self._copy = copy
 
+    def fetch_champion(self, name: str, folder: Path) -> ChampionPackage | None:
+        """Ask the registry."""
+        return self._registry.fetch_champion(name, folder)
+
+    def history(self, name: str) -> Sequence[PastVersion]:
+        """Ask the registry."""
+        return self._registry.history(name)
+
     def register(self, candidate: Candidate) -> Registered:
         """Copy the folder, then register."""
-        for file in candidate.folder.iterdir():
-            (self._copy / file.name).write_bytes(file.read_bytes())
+        shutil.copytree(candidate.folder, self._copy, dirs_exist_ok=True)
         return self._registry.register(candidate)
 
 
@@ -73,7 +83,7 @@ def test_a_run_that_fails_its_gate(
     assert train_once(options, TrainingSettings(home=filled_home)) == 3
     told = capsys.readouterr().out
     assert "Gate failed: the champion stays." in told
-    assert "gain over baseline: wanted more than 0.9000" in told
+    assert "gain over baseline (fp32): wanted more than 0.9000" in told
 
 
 def test_the_package_is_what_serving_needs(
@@ -102,6 +112,10 @@ def test_the_package_is_what_serving_needs(
     unknown = np.full((1, 4), np.nan, dtype=np.float32)
     logits = model.logits([manifest.golden.text], unknown)[0]
     np.testing.assert_allclose(logits, manifest.golden.logits, atol=manifest.golden.tolerance)
+    small = manifest.variants["int8"]
+    assert small.label_agreement == result.metrics["int8_agreement"]
+    assert small.max_logit_difference == result.metrics["int8_max_logit_difference"]
+    assert small.accepted == (not any("int8 is withheld" in note for note in result.gate.notes))
     record = json.loads((copy / "repro.json").read_text())
     assert record["dataset"]["sha256"] == result.dataset_sha256
     assert record["task"]["training"]["max_length"] == MAX_LENGTH

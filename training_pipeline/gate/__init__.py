@@ -1,0 +1,1 @@
+"""The gate: what a model must show before it may become champion."""
