@@ -13,7 +13,7 @@ from training_pipeline.dataset import Dataset
 from training_pipeline.encoder import load_tokenizer, resolve_base
 from training_pipeline.evaluate import Parity, Scores, evaluate, score
 from training_pipeline.export import export
-from training_pipeline.fit import fit
+from training_pipeline.fit import Execution, fit
 from training_pipeline.gate import Measured, judge
 from training_pipeline.model import weight_hash
 from training_pipeline.package import complete_package
@@ -39,7 +39,13 @@ class TrainingPipeline:
         self.registry = registry
 
     def run(
-        self, task: Task, *, folder: Path, progress: TrainingProgress, reason: str
+        self,
+        task: Task,
+        *,
+        folder: Path,
+        progress: TrainingProgress,
+        reason: str,
+        execution: Execution | None = None,
     ) -> TrainResult:
         """Train once.
 
@@ -48,6 +54,7 @@ class TrainingPipeline:
             folder: an empty folder, in which the files of the version are made.
             progress: hears of every stage.
             reason: why the run was asked for; kept with the version.
+            execution: what the fit runs on, and where it is saved; by default only here, and not.
 
         Raises:
             FtiError: the task, the data or the registry does not allow it.
@@ -67,7 +74,14 @@ class TrainingPipeline:
         linear = score(baseline_labels(parts.train, parts.holdout), parts.holdout.labels, labels)
 
         progress.stage("fit")
-        fitted = fit(parts.train, task, base=base, tokenizer=tokenizer, progress=progress)
+        fitted = fit(
+            parts.train,
+            task,
+            base=base,
+            tokenizer=tokenizer,
+            progress=progress,
+            execution=execution,
+        )
 
         progress.stage("export")
         exported = export(fitted.model, tokenizer, folder, max_length=training.max_length)
@@ -81,7 +95,7 @@ class TrainingPipeline:
 
         progress.stage("register")
         rows = row_counts(dataset, parts)
-        metrics = measurements(scores, linear, parity)
+        metrics = {**measurements(scores, linear, parity), **fitted.metrics}
         record = reproduction_record(
             task, dataset, rows, base=base, weight_sha256=weight_hash(fitted.model)
         )
