@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from shared.errors import TaskError
+from shared.fitting import Fitting
 from shared.subjects import SourceRules, SubjectRules
 from shared.validation import first_error
 
@@ -231,26 +232,17 @@ class Gate(_Section):
     """Of the file that will serve, in millions of bytes."""
 
 
-class Training(_Section):
+class Training(Fitting):
     """How the model of the task is trained."""
 
     base: str
     """Encoder: a folder, ``package:NAME/FOLDER`` of an installed package, or a hub name."""
-    max_length: Annotated[int, Field(ge=8, le=512)] = 64
-    max_texts: Annotated[int, Field(ge=1)] | None = None
-    """Train on this many of the newest texts; all when not given."""
     holdout_share: Annotated[float, Field(gt=0, lt=0.9)] = 0.15
     max_holdout: Annotated[int, Field(ge=1)] = 3_000
-    epochs: Annotated[int, Field(ge=1)] = 1
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
     behaviour: str | None = None
     """Behavioural tests: ``builtin:sentiment``, or a TOML file, a relative one as seen from the
     current folder. None: no such tests."""
-    behaviour_labels: dict[str, str] = {}
+    behaviour_labels: dict[str, str] = Field(default_factory=dict)
     """Label of the behavioural tests to label of the task, where their names differ."""
     gate: Gate = Gate()
 

@@ -12,6 +12,7 @@ from training_pipeline.settings import TrainingSettings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from training_pipeline.fit import Checkpoints
     from training_pipeline.pipeline import TrainingPipeline
 
 
@@ -27,6 +28,18 @@ def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
     return TrainingPipeline(
         source=FeastDataset(open_feature_store(settings.places)),
         registry=MlflowRegistry(tracking_uri(settings.places), settings.places.mlflow_artifacts),
+    )
+
+
+def fit_checkpoints(settings: TrainingSettings, task_name: str, *, supersede: bool) -> Checkpoints:
+    """Return where the fits of a task are saved: a folder under the home."""
+    from training_pipeline.fit import Checkpoints
+
+    return Checkpoints(
+        settings.training_home / "checkpoints" / task_name,
+        every_seconds=settings.training_checkpoint_seconds,
+        every_steps=settings.training_checkpoint_steps,
+        supersede=supersede,
     )
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from shared.errors import FtiError
 from shared.logs import configure_logs, get_logger
 from shared.settings import load_settings
-from shared.task import load_task
+from training_pipeline.attempt import Attempt
 from training_pipeline.progress import JsonLines, Terminal
 from training_pipeline.settings import TrainingSettings
-from training_pipeline.workspace import workspace
-
-if TYPE_CHECKING:
-    from training_pipeline.result import TrainResult
+from training_pipeline.stop import StopRequest
 
 EXIT_PASSED, EXIT_ERROR, EXIT_GATE_FAILED, EXIT_INTERRUPTED = 0, 1, 3, 130
 _EXIT_CODES = "exit codes: 0 gate passed, 3 gate failed, 1 error, 2 wrong usage, 130 interrupted"
@@ -48,6 +42,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto: a bar on a terminal; json: one object a line on stdout",
     )
     train.add_argument("--result", type=Path, metavar="FILE", help="write the result as JSON")
+    begin = train.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--fresh", action="store_true", help="begin anew, even if a run was interrupted"
+    )
+    begin.add_argument(
+        "--supersede",
+        action="store_true",
+        help="begin anew, rather than refuse, if the interrupted run was of other rows or settings",
+    )
     commands.add_parser(
         "serve",
         help="take requests to train over HTTP",
@@ -67,53 +70,56 @@ def main(arguments: list[str] | None = None) -> int:
 
             serve(settings)
             return 0
-        signal.signal(signal.SIGTERM, _interrupt)
-        return train(options, settings)
+        stop = StopRequest()
+        stop.listen()
+        return train(options, settings, stop)
     except FtiError as error:
         _tell(error)
         return EXIT_ERROR
-    except (KeyboardInterrupt, BrokenPipeError):
-        # A closed pipe means that the parent, for whom the progress was, is gone.
-        sys.stderr.write("interrupted before the end\n")
+    except KeyboardInterrupt as interruption:
+        where = f"{interruption}, which is saved" if interruption.args else "interrupted"
+        sys.stderr.write(f"{where}: the same command goes on from what was saved last\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The parent, for whom the progress was, is gone.
+        sys.stderr.write("interrupted: nobody reads the progress\n")
         return EXIT_INTERRUPTED
 
 
-def train(options: argparse.Namespace, settings: TrainingSettings) -> int:
+def train(
+    options: argparse.Namespace, settings: TrainingSettings, stop: StopRequest | None = None
+) -> int:
     """Train once and tell the result; return the exit code."""
-    task_file = options.task or settings.task
+    attempt = Attempt(
+        task_file=options.task or settings.task,
+        reason=options.reason,
+        fresh=options.fresh,
+        supersede=options.supersede,
+    )
+    stop = stop or StopRequest()
     if options.progress == "json":
         protocol = sys.stdout
         # Whatever libraries print must not come between the lines of the protocol.
         with redirect_stdout(sys.stderr):
             lines = JsonLines(protocol)
             try:
-                result = _train(settings, task_file, options.reason, lines)
+                result = attempt.run(settings, progress=lines, stop=stop)
             except FtiError as error:
                 lines.failed(error)
                 raise
     else:
         console = Console()
         with Terminal(console) as bars:
-            result = _train(settings, task_file, options.reason, bars)
-        from training_pipeline.summary import show
+            result = attempt.run(settings, progress=bars, stop=stop)
+        if result is not None:
+            from training_pipeline.summary import show
 
-        show(console, result)
+            show(console, result)
+    if result is None:  # the main process tells
+        return EXIT_PASSED
     if options.result:
         options.result.write_text(result.model_dump_json(indent=2), encoding="utf-8")
     return EXIT_PASSED if result.gate.passed else EXIT_GATE_FAILED
-
-
-def _train(
-    settings: TrainingSettings, task_file: Path, reason: str, progress: JsonLines | Terminal
-) -> TrainResult:
-    task = load_task(task_file)
-    # After the task was read: what comes now takes seconds to import.
-    from training_pipeline.bootstrap import training_pipeline
-
-    with workspace(settings.training_home) as folder:
-        return training_pipeline(settings).run(
-            task, folder=folder, progress=progress, reason=reason
-        )
 
 
 def _tell(error: FtiError) -> None:
@@ -122,7 +128,3 @@ def _tell(error: FtiError) -> None:
         first = str(error.__cause__).partition("\n")[0]
         sys.stderr.write(f"caused by {type(error.__cause__).__name__}: {first}\n")
     get_logger(__name__).debug("where it came from", exc_info=error)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - signal's
-    raise KeyboardInterrupt

@@ -72,8 +72,9 @@ class MentionClassifier(nn.Module):
 
         An answer without features is then one that the model has learned to give.
         """
-        forgotten = torch.rand(len(features), 1) < self.feature_dropout
-        return torch.where(forgotten, torch.nan, features)
+        # Through dropout, whose masks by row a fit provides, like those of all other layers.
+        kept = nn.functional.dropout(features.new_ones(len(features), 1), self.feature_dropout)
+        return torch.where(kept == 0, torch.nan, features)
 
     def standardise(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return (values, missing), both [batch, features]; a missing value is 0, its mask 1."""

@@ -21,7 +21,7 @@ from training_pipeline.evaluation.evaluation import Examination, evaluate
 from training_pipeline.evaluation.measurements import measurements
 from training_pipeline.evaluation.scores import score
 from training_pipeline.export import export
-from training_pipeline.fit import fit
+from training_pipeline.fit import Execution, fit
 from training_pipeline.gate.rules import accepts_int8, judge
 from training_pipeline.model import weight_hash
 from training_pipeline.onnx_model import FULL_PRECISION, INT8, INT8_FILE
@@ -50,7 +50,13 @@ class TrainingPipeline:
         self.registry = registry
 
     def run(
-        self, task: Task, *, folder: Path, progress: TrainingProgress, reason: str
+        self,
+        task: Task,
+        *,
+        folder: Path,
+        progress: TrainingProgress,
+        reason: str,
+        execution: Execution | None = None,
     ) -> TrainResult:
         """Train once.
 
@@ -59,6 +65,7 @@ class TrainingPipeline:
             folder: an empty folder, in which the files of the version are made.
             progress: hears of every stage.
             reason: why the run was asked for; kept with the version.
+            execution: what the fit runs on, and where it is saved; by default only here, and not.
 
         Raises:
             FtiError: the task, the data or the registry does not allow it.
@@ -79,7 +86,14 @@ class TrainingPipeline:
         linear = score(baseline_labels(parts.train, parts.holdout), parts.holdout.labels, labels)
 
         progress.stage("fit")
-        fitted = fit(parts.train, task, base=base, tokenizer=tokenizer, progress=progress)
+        fitted = fit(
+            parts.train,
+            task,
+            base=base,
+            tokenizer=tokenizer,
+            progress=progress,
+            execution=execution,
+        )
 
         progress.stage("export")
         exported = export(fitted.model, tokenizer, folder, max_length=training.max_length)
@@ -112,7 +126,7 @@ class TrainingPipeline:
 
         progress.stage("register")
         rows = row_counts(dataset, parts)
-        metrics = measurements(evaluation)
+        metrics = {**measurements(evaluation), **fitted.metrics}
         record = reproduction_record(
             task, dataset, rows, base=base, weight_sha256=weight_hash(fitted.model)
         )

@@ -15,6 +15,10 @@ class TrainingSettings(Settings):
 
     training_host: str = "127.0.0.1"
     training_port: Annotated[int, Field(ge=1, le=65_535)] = 8002
+    training_checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """How often a fit saves what it has learned; 0: after each step."""
+    training_checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    """Save after each so many steps, too."""
 
     @property
     def training_home(self) -> Path:

@@ -29,7 +29,6 @@ from training_pipeline.export import export
 from training_pipeline.fit import build_model
 from training_pipeline.model import MentionClassifier
 from training_pipeline.quantise import quantise
-from training_pipeline.rows import Rows
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,7 +45,7 @@ def pool_texts(texts: list[str], task: Task) -> torch.Tensor:
     """Return what the base encoder, as it is, makes of texts: [texts, hidden]."""
     base = resolve_base(task.training.base)
     tokenizer = load_tokenizer(base, task.training.max_length)
-    model = build_model(_rows([], np.empty((0, 0), np.float32)), task, base=base).eval()
+    model = build_model(np.empty((0, 0), np.float32), task, base=base).eval()
     torch.set_num_threads(1)  # with more, they wait for each other on a machine that is not idle
     tokens = sorted(enumerate(tokenizer.encode(texts, task.training.max_length)), key=_length)
     pooled: dict[int, torch.Tensor] = {}
@@ -73,7 +72,7 @@ def fit_head(
         task: gives base, labels and training.
     """
     base = resolve_base(task.training.base)
-    model = build_model(_rows(texts, features), task, base=base).eval()
+    model = build_model(features, task, base=base).eval()
     with torch.no_grad():
         known = torch.cat([pooled, *model.standardise(torch.from_numpy(features))], dim=1)
         wanted = torch.eye(len(task.labels))[[text.label for text in texts]] - 1 / len(task.labels)
@@ -90,21 +89,6 @@ def fit_head(
 
 def _length(numbered: tuple[int, list[int]]) -> int:
     return len(numbered[1])
-
-
-def _rows(texts: list[Text], features: Floats) -> Rows:
-    count = len(texts)
-    return Rows(
-        mention_ids=np.array([str(row) for row in range(count)], dtype=object),
-        texts=np.array([text.text for text in texts], dtype=object),
-        fingerprints=np.array([str(row) for row in range(count)], dtype=object),
-        known_at=np.datetime64("2026-01-01", "us") + np.arange(count),
-        labels=np.array([text.label for text in texts], dtype=np.int64),
-        features=features,
-        subject_ids=np.full(count, None, dtype=object),
-        source_ids=np.full(count, None, dtype=object),
-        languages=np.full(count, None, dtype=object),
-    )
 
 
 def make_package(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,15 @@ MENTIONS = 120
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny encoder that knows the sample's words."""
     return make_tiny_encoder(tmp_path_factory.mktemp("encoder"), texts_and_labels(200)[0])
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Keep this process on a core, since threads wait long for each other on a busy machine."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    yield
+    os.sched_setaffinity(0, cores)
 
 
 @pytest.fixture(scope="session")

@@ -84,9 +84,11 @@ def task_text(base: Path | str, *, min_gain: float = -1.0, epochs: int = 1, seed
         """
 
 
-def sample_task(base: Path | str, *, epochs: int = 1, seed: int = 7) -> Task:
-    """Return a task about the sample."""
-    return Task.model_validate(tomllib.loads(task_text(base, epochs=epochs, seed=seed)))
+def sample_task(base: Path | str, *, epochs: int = 1, seed: int = 7, **training: object) -> Task:
+    """Return a task about the sample, with other fields of the training section as given."""
+    document = tomllib.loads(task_text(base, epochs=epochs, seed=seed))
+    document["training"].update(training)
+    return Task.model_validate(document)
 
 
 def fill_feature_store(home: Path, mentions: pl.DataFrame, labels: pl.DataFrame) -> FeatureStore:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.errors import StateError
 from shared.manifest import read_manifest
 from shared.model_registry import tracking_uri
 from shared.places import Places
@@ -25,6 +27,7 @@ from training_pipeline.onnx_model import OnnxModel
 from training_pipeline.progress import STAGES, Silent
 from training_pipeline.registry import Candidate, MlflowRegistry, PastVersion, Registered
 from training_pipeline.settings import TrainingSettings
+from training_pipeline.stop import StopRequest
 
 
 def train(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -136,3 +139,45 @@ def test_mistakes_are_told_without_a_traceback(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_run_goes_on(
+    filled_home: Path, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM saves and exits 130; other settings are refused; the same command ends the run."""
+    task, other = tmp_path / "task.toml", tmp_path / "other.toml"
+    task.write_text(task_text(tiny_encoder, epochs=200))
+    other.write_text(task_text(tiny_encoder, epochs=200, seed=8))
+    command = [sys.executable, "-m", "training_pipeline", "train", "--progress", "json"]
+    process = subprocess.Popen(
+        [*command, "--task", str(task)],
+        env={**os.environ, "FTI_HOME": str(filled_home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "loss" in line:
+            process.terminate()
+            break
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert re.search(r"interrupted after step \d+ of 1200, which is saved: the same command", said)
+    checkpoints = filled_home / "training" / "checkpoints" / "flights"
+    assert len(list(checkpoints.glob("*.pt"))) == 1
+
+    settings = TrainingSettings(home=filled_home)
+    with pytest.raises(StateError, match=r"found training\.seed 7, not 8\. Give --fresh"):
+        train_once(build_parser().parse_args(["train", "--task", str(other)]), settings)
+    stop = StopRequest()
+    stop.asked = True
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after step \d+ of 1200"):
+        train_once(build_parser().parse_args(["train", "--task", str(task)]), settings, stop)
+    again = ["train", "--task", str(task), "--progress", "json"]
+    assert train_once(build_parser().parse_args(again), settings) == 0
+    progress = [
+        json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")
+    ]
+    assert 0 < sum("loss" in line for line in progress) < 1_200 - 2
+    assert not list(checkpoints.glob("*.pt"))

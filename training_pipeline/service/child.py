@@ -84,7 +84,8 @@ class TrainingChild:
     def _start(self, reason: str, result_file: Path, log: int) -> subprocess.Popen[str] | None:
         command = [sys.executable, "-m", "training_pipeline", "train", "--progress", "json"]
         command += ["--task", str(self._task_file), f"--reason={reason}"]
-        command += ["--result", str(result_file)]
+        # What an interrupted run of the same rows and settings learned is gone on with.
+        command += ["--result", str(result_file), "--supersede"]
         with self._lock:
             if self._stopped:
                 return None

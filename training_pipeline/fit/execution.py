@@ -1,0 +1,19 @@
+"""The execution: what a fit runs on and survives, none of which changes what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training_pipeline.fit.checkpoint import Checkpoints
+from training_pipeline.fit.processes import Processes
+from training_pipeline.stop import StopRequest
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The processes of a fit, where the main one saves checkpoints, and who may stop it."""
+
+    processes: Processes = field(default_factory=Processes)
+    checkpoints: Checkpoints | None = None
+    """None: nothing is saved. Only the main process has any."""
+    stop: StopRequest = field(default_factory=StopRequest)
