@@ -100,6 +100,7 @@ def made_small(task: str) -> str:
     small = re.sub(r"max_texts = \d+", "max_texts = 300", small)
     small = re.sub(r"max_holdout = \d+", "max_holdout = 150", small)
     small = re.sub(r"max_length = \d+", "max_length = 32", small)
+    small = re.sub(r"min_\w+_pass_rate = .*\n", "", small)
     return small.replace("min_gain_over_baseline = 0.0", "min_gain_over_baseline = -1.0")
 
 

@@ -48,9 +48,11 @@ class Processes:
         gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
         total = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(total)
-        parts = total.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        start = 0
+        for gradient in gradients:
+            end = start + gradient.numel()
+            gradient.copy_(total[start:end].view_as(gradient))
+            start = end
 
     def sum(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the sum over all processes, the same in each."""
