@@ -14,6 +14,7 @@ from datetime import datetime
 
 import polars as pl
 
+from feature_pipeline.batch.stopping import Stop, held_interrupts
 from feature_pipeline.definition.activity import ActivityState, advance
 from feature_pipeline.definition.records import role_events
 from feature_pipeline.definition.transform import EventTables, States, Tables
@@ -53,9 +54,12 @@ class ActivityParts:
         role: Role,
         events: EventTables,
         watermark: datetime,
+        *,
         part_events: int = PART_EVENTS,
+        stop: Stop | None = None,
     ) -> None:
         self.rows = 0
+        self._stop = stop or Stop()
         self._task = task
         self._key = join_key(role)
         self._watermark = watermark
@@ -69,8 +73,12 @@ class ActivityParts:
 
         Returns:
             How many events a part counts, and its rows.
+
+        Raises:
+            StoppedError: told to stop. Who writes the parts as one commit, commits nothing then.
         """
         for events in _by_keys(self._happened, self._part_events):
+            self._stop.check()
             empty = ActivityState.empty(self._task)
             state, changelog = advance(self._task, empty, events, self._watermark)
             last_of_key = pl.col("key").ne_missing(pl.col("key").shift(-1))
@@ -101,12 +109,29 @@ def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) 
         events: all of history.
         watermark: time passes up to here.
         sink: takes the rows of a view; it is called from two threads.
+
+    Raises:
+        KeyboardInterrupt: after both threads have ended, at their next part.
+        BaseException: what the sink raised first; the other view stops at its next part.
     """
-    parts = {role: ActivityParts(task, role, events, watermark) for role in ROLES}
-    with ThreadPoolExecutor(len(ROLES)) as threads:
-        taken = [threads.submit(sink, activity_view(role), iter(parts[role])) for role in ROLES]
-    for view in taken:
-        view.result()
+    stop = Stop()
+    failures = list[BaseException]()
+    parts = {role: ActivityParts(task, role, events, watermark, stop=stop) for role in ROLES}
+
+    def take(role: Role) -> None:
+        try:
+            sink(activity_view(role), iter(parts[role]))
+        except BaseException as error:
+            failures.append(error)
+            stop.ask()
+            raise
+
+    # Nobody else may write before both threads have ended.
+    with held_interrupts(stop), ThreadPoolExecutor(len(ROLES)) as threads:
+        for role in ROLES:
+            threads.submit(take, role)
+    if failures:
+        raise failures[0]  # what came later may be of the stop that it asked for
     return HistoryActivity(
         states={role: parts[role].state() for role in ROLES},
         latest={activity_view(role): parts[role].latest() for role in ROLES},
