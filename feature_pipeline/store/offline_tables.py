@@ -21,7 +21,7 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError
-from pyarrow import RecordBatchReader
+from pyarrow import RecordBatch, RecordBatchReader
 
 from feature_pipeline.eventlog.clock import from_micros, to_micros
 from shared.features import KNOWN_AT
@@ -78,20 +78,38 @@ class OfflineTables:
                 it are on their way into files, so that a table may be larger than memory.
             watermark: all that is known by then stands in the rows.
             partitions: of the event log.
+
+        Raises:
+            BaseException: what the parts raised; the table is as it was then.
         """
         parts = iter([rows]) if isinstance(rows, pl.DataFrame) else rows
         first = next(parts)
-        batches = (
-            batch for part in chain([first], parts) for batch in part.to_arrow().to_batches()
-        )
-        write_deltalake(
-            self.path(view),
-            RecordBatchReader.from_batches(first.clear().to_arrow().schema, batches),
-            mode="overwrite",
-            schema_mode="overwrite",
-            writer_properties=_encoding(first.schema),
-            commit_properties=_transactions(dict.fromkeys(range(partitions), watermark)),
-        )
+        failures = list[BaseException]()
+
+        def batches() -> Iterator[RecordBatch]:
+            try:
+                for part in chain([first], parts):
+                    yield from part.to_arrow().to_batches()
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        try:
+            write_deltalake(
+                self.path(view),
+                RecordBatchReader.from_batches(first.clear().to_arrow().schema, batches()),
+                mode="overwrite",
+                schema_mode="overwrite",
+                writer_properties=_encoding(first.schema),
+                commit_properties=_transactions(dict.fromkeys(range(partitions), watermark)),
+            )
+        except Exception as error:
+            # Delta tells of what the parts raised as an error of its own, as if a table were away.
+            if failures:
+                raise failures[0] from error
+            raise
 
     def append(self, view: str, parts: Mapping[int, tuple[pl.DataFrame, datetime]]) -> int:
         """Append rows that are new; one commit, or none where nothing is new.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -52,3 +53,20 @@ def test_lagging_replay_does_not_take_a_mark_back(tables: OfflineTables) -> None
     tables.append(VIEW, {0: (rows(2), at(2)), 1: (rows(), at(3))})
     assert tables.append(VIEW, {1: (rows(5), at(5))}) == 0
     assert seconds_in(tables) == [1, 2, 5]
+
+
+@pytest.mark.parametrize("raised", [KeyError("a part"), KeyboardInterrupt()], ids=type)
+def test_what_a_part_raises_is_raised_and_nothing_is_committed(
+    tables: OfflineTables, raised: BaseException
+) -> None:
+    """An error of the rows is told as it is, not as one of the table; that stays as it was."""
+    tables.append(VIEW, {0: (rows(1), at(1))})
+
+    def parts() -> Iterator[pl.DataFrame]:
+        yield rows(2)
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        tables.replace(VIEW, parts(), at(3), partitions=1)
+    assert caught.value is raised
+    assert seconds_in(tables) == [1]
