@@ -20,8 +20,6 @@ from polars.testing import assert_frame_equal
 
 from feature_pipeline.batch import activity_parts
 from feature_pipeline.batch.activity_parts import ActivityParts, each_role
-from feature_pipeline.batch.text_rows import text_rows
-from feature_pipeline.definition.mention_features import mention_text
 from feature_pipeline.definition.records import (
     KnownLabel,
     KnownMention,
@@ -148,17 +146,9 @@ def test_interrupted_twice_the_lock_is_held_until_both_views_have_stopped(tmp_pa
     assert child.returncode == -signal.SIGINT
 
 
-def test_texts_of_processes_are_those_of_the_definition() -> None:
-    """Cut into slices for processes, rows are the same and in the same order."""
-    texts = ["RT @ann: NOT &amp; late  http://t.co/1", "cafe\u0301!", "a\u200bb \U0001f44d\ufe0f"]
-    known = [_mention(number, text=f"{texts[number % 3]} {number}") for number in range(20)]
-    mentions = mention_table(known)
-    assert_frame_equal(text_rows(mentions, few_rows=0, slice_rows=7), mention_text(mentions))
-
-
-def _mention(number: int, subject: str = "s", text: str = "fine") -> KnownMention:
+def _mention(number: int, subject: str = "s") -> KnownMention:
     mention = Mention(
-        mention_id=f"m{number}", subject_id=subject, source_id="a", text=text, published_at=START
+        mention_id=f"m{number}", subject_id=subject, source_id="a", text="fine", published_at=START
     )
     return KnownMention(mention, START + timedelta(seconds=number))
 
