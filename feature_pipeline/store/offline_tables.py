@@ -7,7 +7,7 @@ replay is cut into batches, so each row stands in the table once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -62,6 +62,27 @@ class OfflineTables:
     def read(self, view: str) -> pl.DataFrame:
         """Return all rows of a view."""
         return pl.scan_delta(self.path(view)).collect()
+
+    def complete_until(self, views: Iterable[str], partitions: int) -> datetime:
+        """Return the moment up to which the tables hold all rows of all partitions.
+
+        A table in which nothing is new gets no commit, so its mark stays: views that are written
+        together are as complete as the one that was committed last.
+
+        Args:
+            views: written together.
+            partitions: of the event log.
+
+        Returns:
+            The earliest moment there is, if a partition has no row yet.
+        """
+        paths = [self.path(view) for view in views]
+        tables = [DeltaTable(path) for path in paths if DeltaTable.is_deltatable(path)]
+        marks = (
+            max((table.transaction_version(str(partition)) or 0 for table in tables), default=0)
+            for partition in range(partitions)
+        )
+        return from_micros(min(marks))
 
     def replace(
         self,
