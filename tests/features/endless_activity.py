@@ -26,7 +26,7 @@ def main(lock: Path) -> None:
         mention_id="m", subject_id="s", source_id="a", text="fine", published_at=START
     )
     history = EventTables(mention_table([KnownMention(mention, START)]), label_table([]))
-    activity_parts._by_keys = lambda events, _: repeat(events)  # type: ignore[assignment]
+    activity_parts._slices = lambda events, _: repeat(events)  # type: ignore[assignment]
     try:
         with hold_file(lock, place="features", remedy=""):
             each_role(small_task(), history, START + timedelta(hours=1), _write)

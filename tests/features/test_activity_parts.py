@@ -89,6 +89,32 @@ def test_a_part_holds_whole_keys_and_counts_its_events() -> None:
     assert sum(counted for counted, _ in parts) == 50
 
 
+def test_a_part_takes_no_key_once_it_has_events_enough() -> None:
+    """A key with many events ends its part: it is never followed by others there."""
+    sizes = {"a": 3, "b": 100, "c": 1, "d": 5}
+    subjects = [subject for subject, size in sizes.items() for _ in range(size)]
+    known = [_mention(number, subject) for number, subject in enumerate(subjects)]
+    history = EventTables(mention_table(known), label_table([]))
+    parts = ActivityParts(TASK, "subject", history, _end(), part_events=10)
+    assert [counted for counted, _ in parts] == [103, 6]
+
+
+def test_what_remains_is_known_only_of_parts_that_were_read_once() -> None:
+    """Half of the parts would give states of half the keys, and reading twice counts twice."""
+    known = [_mention(number, subject=f"s{number}") for number in range(3)]
+    history = EventTables(mention_table(known), label_table([]))
+    parts = ActivityParts(TASK, "subject", history, _end(), part_events=1)
+    reading = iter(parts)
+    next(reading)
+    for remains in (parts.state, parts.latest):
+        with pytest.raises(RuntimeError, match="not read"):
+            remains()
+    assert len([*reading]) == 2
+    assert parts.state().totals.height == parts.latest().height == 3
+    with pytest.raises(RuntimeError, match="read once"):
+        next(iter(parts))
+
+
 def test_what_a_sink_raises_is_raised() -> None:
     """A view that cannot be written is no success, whatever became of the other."""
 
@@ -116,7 +142,7 @@ def test_a_view_that_fails_stops_the_other() -> None:
 
     history = EventTables(mention_table([_mention(1)]), label_table([]))
     with (
-        patch.object(activity_parts, "_by_keys", lambda events, _: repeat(events)),
+        patch.object(activity_parts, "_slices", lambda events, _: repeat(events)),
         pytest.raises(OSError, match="no space left"),
     ):
         each_role(TASK, history, _end(), sink)
