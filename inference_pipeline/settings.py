@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from inference_pipeline.cores import available_cores
 from inference_pipeline.prediction_log.limits import DEFAULT_LIMITS
+from shared.cores import available_cores
 from shared.settings import PREFIX, NeverShown, Seconds, Settings
 
 _MODELS = r"^([a-z][a-z0-9_]{0,62}(,[a-z][a-z0-9_]{0,62})*)?$"

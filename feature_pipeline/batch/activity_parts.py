@@ -1,8 +1,9 @@
 """The activity of a whole history, a part of the keys at a time.
 
-Keys are independent of each other: a part needs the memory of its own rows only, however long the
-history is, and the two roles are computed side by side. A key is never split, so the largest key
-is the least that must fit into memory.
+Keys are independent of each other, and the two roles are computed side by side. Of each role the
+events stand in memory, which are narrow, and what remains of the parts before: the state and the
+last row of each key. The rows, of which there are many more, do so for one part only. A key is
+never split, so the rows of the largest key are the least that must fit beside these.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import datetime
 
 import polars as pl
 
+from feature_pipeline.batch.stopping import Stop, held_interrupts
 from feature_pipeline.definition.activity import ActivityState, advance
 from feature_pipeline.definition.records import role_events
 from feature_pipeline.definition.transform import EventTables, States, Tables
@@ -23,7 +25,8 @@ from shared.features import ROLES, Role, activity_view, join_key
 from shared.task import Task
 
 PART_EVENTS = 500_000
-"""Events of a part, unless one key has more. Smaller parts were no faster, larger took more."""
+"""Events after which a part takes no further key: it has fewer than so many, and those of its last
+key. Smaller parts were no faster, larger took more memory."""
 
 Sink = Callable[[str, Iterator[tuple[int, pl.DataFrame]]], object]
 """Takes the name of an activity view and its parts, at least one: events counted, and rows."""
@@ -53,13 +56,17 @@ class ActivityParts:
         role: Role,
         events: EventTables,
         watermark: datetime,
+        *,
         part_events: int = PART_EVENTS,
+        stop: Stop | None = None,
     ) -> None:
         self.rows = 0
+        self._stop = stop or Stop()
         self._task = task
         self._key = join_key(role)
         self._watermark = watermark
-        self._happened = role_events(role, events.mentions, events.labels)
+        self._is_read = False
+        self._happened: pl.DataFrame | None = role_events(role, events.mentions, events.labels)
         self._part_events = part_events
         self._states: list[ActivityState] = []
         self._latest: list[pl.DataFrame] = []
@@ -69,8 +76,18 @@ class ActivityParts:
 
         Returns:
             How many events a part counts, and its rows.
+
+        Raises:
+            StoppedError: told to stop. Who writes the parts as one commit, commits nothing then.
+            RuntimeError: they were asked for before.
         """
-        for events in _by_keys(self._happened, self._part_events):
+        happened, self._happened = self._happened, None
+        if happened is None:
+            raise RuntimeError("the parts of an activity can be read once")
+        # The name is given anew, which lets go of the events as they came.
+        happened, sizes = _by_keys(happened, self._part_events)
+        for events in _slices(happened, sizes):
+            self._stop.check()
             empty = ActivityState.empty(self._task)
             state, changelog = advance(self._task, empty, events, self._watermark)
             last_of_key = pl.col("key").ne_missing(pl.col("key").shift(-1))
@@ -78,9 +95,15 @@ class ActivityParts:
             self._latest.append(changelog.filter(last_of_key).rename({"key": self._key}))
             self.rows += changelog.height
             yield events.height, changelog.rename({"key": self._key})
+        self._is_read = True
 
     def state(self) -> ActivityState:
-        """Return the state of all keys."""
+        """Return the state of all keys.
+
+        Raises:
+            RuntimeError: not all parts were read.
+        """
+        self._check_read()
         return ActivityState(
             totals=pl.concat([state.totals for state in self._states]),
             pending=pl.concat([state.pending for state in self._states]),
@@ -89,8 +112,13 @@ class ActivityParts:
         )
 
     def latest(self) -> pl.DataFrame:
-        """Return the last row of each key."""
+        """Return the last row of each key; see ``state``."""
+        self._check_read()
         return pl.concat(self._latest)
+
+    def _check_read(self) -> None:
+        if not self._is_read:
+            raise RuntimeError("parts of an activity were not read: what remains is not known")
 
 
 def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) -> HistoryActivity:
@@ -101,12 +129,29 @@ def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) 
         events: all of history.
         watermark: time passes up to here.
         sink: takes the rows of a view; it is called from two threads.
+
+    Raises:
+        KeyboardInterrupt: after both threads have ended, at their next part.
+        BaseException: what the sink raised first; the other view stops at its next part.
     """
-    parts = {role: ActivityParts(task, role, events, watermark) for role in ROLES}
-    with ThreadPoolExecutor(len(ROLES)) as threads:
-        taken = [threads.submit(sink, activity_view(role), iter(parts[role])) for role in ROLES]
-    for view in taken:
-        view.result()
+    stop = Stop()
+    failures = list[BaseException]()
+    parts = {role: ActivityParts(task, role, events, watermark, stop=stop) for role in ROLES}
+
+    def take(role: Role) -> None:
+        try:
+            sink(activity_view(role), iter(parts[role]))
+        except BaseException as error:
+            failures.append(error)
+            stop.ask()
+            raise
+
+    # Nobody else may write before both threads have ended.
+    with held_interrupts(stop), ThreadPoolExecutor(len(ROLES)) as threads:
+        for role in ROLES:
+            threads.submit(take, role)
+    if failures:
+        raise failures[0]  # what came later may be of the stop that it asked for
     return HistoryActivity(
         states={role: parts[role].state() for role in ROLES},
         latest={activity_view(role): parts[role].latest() for role in ROLES},
@@ -151,17 +196,23 @@ def _told(
         counted(events)
 
 
-def _by_keys(events: pl.DataFrame, part_events: int) -> Iterator[pl.DataFrame]:
-    """Return events in parts, each of a range of keys, in order of the keys; at least one part."""
-    keys = events.group_by("key").agg(pl.len().alias("events")).sort("key")
-    part = ((pl.col("events").cum_sum() - 1) // part_events).cast(pl.UInt32).alias("part")
-    parts = keys.select("key", part)
-    if parts["part"].n_unique() <= 1:
-        yield events
-        return
-    ordered = events.join(parts, on="key").sort("part")
-    sizes = ordered.group_by("part", maintain_order=True).agg(pl.len().alias("events"))
+def _by_keys(events: pl.DataFrame, part_events: int) -> tuple[pl.DataFrame, list[int]]:
+    """Return events, those of a part behind those of the one before, and the sizes of the parts.
+
+    There is at least one part. A key belongs to the part in which its first event comes.
+    """
+    keys = events.group_by("key").agg(pl.len().cast(pl.Int64).alias("events")).sort("key")
+    before = pl.col("events").cum_sum() - pl.col("events")
+    parts = keys.with_columns((before // part_events).cast(pl.UInt32).alias("part"))
+    sizes = parts.group_by("part", maintain_order=True).agg(pl.col("events").sum())["events"]
+    if len(sizes) <= 1:
+        return events, [events.height]
+    ordered = events.join(parts.select("key", "part"), on="key").sort("part").drop("part")
+    return ordered, sizes.to_list()
+
+
+def _slices(events: pl.DataFrame, sizes: list[int]) -> Iterator[pl.DataFrame]:
     start = 0
-    for size in sizes["events"]:
-        yield ordered.slice(start, size).drop("part")
+    for size in sizes:
+        yield events.slice(start, size)
         start += size

@@ -43,9 +43,11 @@ class BackfillReport:
 class Backfill:
     """Loads history, in place of what was loaded before.
 
-    Interrupted at any point, it is run again: nothing is counted twice, and until then gateway and
-    stream refuse to start. The log is told first, as it may refuse. The labels go first of all
-    tables and come last, so that training finds no labelled mention while anything is missing.
+    Interrupted at any point, it is run again: nothing is counted twice. The log is told first, as
+    it may refuse. From then on what was loaded before is lost: when a later step fails, such as
+    the computing of activity for want of memory, gateway and stream refuse to start until a
+    backfill succeeds. The labels go first of all tables and come last, so that training finds no
+    labelled mention while anything is missing.
     """
 
     task: Task

@@ -61,9 +61,7 @@ def _share(text: str) -> float:
 
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     now = datetime.now(UTC)
-    # Online a row counts at once; history has it only when it is committed.
-    committed = now - timedelta(seconds=pipeline.settings.features_commit_seconds)
-    report = consistency(pipeline, now - options.since, committed, options.limit, options.bound)
+    report = consistency(pipeline, now - options.since, now, options.limit, options.bound)
     if options.json:
         print(json.dumps(report.as_dict(), default=datetime.isoformat))  # noqa: T201 - the answer
     else:
@@ -73,7 +71,10 @@ def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
 
 
 def _show(console: Console, report: ConsistencyReport) -> None:
-    title = f"{report.predictions:,} predictions, {report.compared:,} values compared"
+    title = (
+        f"{report.predictions:,} predictions until {report.until:%Y-%m-%d %H:%M:%S} UTC,"
+        f" {report.compared:,} values compared"
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("feature")
     for name in ("equal", "behind", "max lag", "missing", "mismatched", "rate"):

@@ -82,9 +82,11 @@ class ConsistencyReport:
     """What a measurement found.
 
     Attributes:
+        until: later answers were left out: history may not be complete yet.
         unavailable: rows of views that serving could not read; they are not compared.
     """
 
+    until: datetime
     predictions: int
     unavailable: int
     features: list[FeatureAgreement]
@@ -103,6 +105,7 @@ class ConsistencyReport:
     def as_dict(self) -> dict[str, object]:
         """Return the report as JSON has it, rates included."""
         return {
+            "until": self.until,
             "predictions": self.predictions,
             "unavailable": self.unavailable,
             "compared": self.compared,
@@ -122,7 +125,7 @@ def measure(
     Args:
         store: the feature store with both sides and the prediction log.
         since: of the answers, included.
-        until: of the answers, included.
+        until: of the answers, included; history holds all that was known by then.
         limit: how many predictions at most.
         bound: how long a newer row may be on its way to the online store.
 
@@ -144,7 +147,7 @@ def measure(
             found.setdefault(f"{served.view}__{name}", []).append(_of_feature(judged, name))
     predictions = pl.concat([view.rows[PREDICTION] for view in views]).n_unique() if views else 0
     agreements = [_agreement(name, frames) for name, frames in found.items()]
-    return ConsistencyReport(predictions, unavailable, agreements)
+    return ConsistencyReport(until, predictions, unavailable, agreements)
 
 
 def _of_feature(judged: pl.DataFrame, name: str) -> pl.DataFrame:

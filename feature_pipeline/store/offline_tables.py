@@ -7,7 +7,7 @@ replay is cut into batches, so each row stands in the table once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -21,7 +21,7 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError
-from pyarrow import RecordBatchReader
+from pyarrow import RecordBatch, RecordBatchReader
 
 from feature_pipeline.eventlog.clock import from_micros, to_micros
 from shared.features import KNOWN_AT
@@ -63,6 +63,27 @@ class OfflineTables:
         """Return all rows of a view."""
         return pl.scan_delta(self.path(view)).collect()
 
+    def complete_until(self, views: Iterable[str], partitions: int) -> datetime:
+        """Return the moment up to which the tables hold all rows of all partitions.
+
+        A table in which nothing is new gets no commit, so its mark stays: views that are written
+        together are as complete as the one that was committed last.
+
+        Args:
+            views: written together.
+            partitions: of the event log.
+
+        Returns:
+            The earliest moment there is, if a partition has no row yet.
+        """
+        paths = [self.path(view) for view in views]
+        tables = [DeltaTable(path) for path in paths if DeltaTable.is_deltatable(path)]
+        marks = (
+            max((table.transaction_version(str(partition)) or 0 for table in tables), default=0)
+            for partition in range(partitions)
+        )
+        return from_micros(min(marks))
+
     def replace(
         self,
         view: str,
@@ -78,20 +99,38 @@ class OfflineTables:
                 it are on their way into files, so that a table may be larger than memory.
             watermark: all that is known by then stands in the rows.
             partitions: of the event log.
+
+        Raises:
+            BaseException: what the parts raised; the table is as it was then.
         """
         parts = iter([rows]) if isinstance(rows, pl.DataFrame) else rows
         first = next(parts)
-        batches = (
-            batch for part in chain([first], parts) for batch in part.to_arrow().to_batches()
-        )
-        write_deltalake(
-            self.path(view),
-            RecordBatchReader.from_batches(first.clear().to_arrow().schema, batches),
-            mode="overwrite",
-            schema_mode="overwrite",
-            writer_properties=_encoding(first.schema),
-            commit_properties=_transactions(dict.fromkeys(range(partitions), watermark)),
-        )
+        failures = list[BaseException]()
+
+        def batches() -> Iterator[RecordBatch]:
+            try:
+                for part in chain([first], parts):
+                    yield from part.to_arrow().to_batches()
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        try:
+            write_deltalake(
+                self.path(view),
+                RecordBatchReader.from_batches(first.clear().to_arrow().schema, batches()),
+                mode="overwrite",
+                schema_mode="overwrite",
+                writer_properties=_encoding(first.schema),
+                commit_properties=_transactions(dict.fromkeys(range(partitions), watermark)),
+            )
+        except Exception as error:
+            # Delta tells of what the parts raised as an error of its own, as if a table were away.
+            if failures:
+                raise failures[0] from error
+            raise
 
     def append(self, view: str, parts: Mapping[int, tuple[pl.DataFrame, datetime]]) -> int:
         """Append rows that are new; one commit, or none where nothing is new.

@@ -18,4 +18,4 @@ OUTAGES: tuple[type[Exception], ...] = (
     DeltaError,
     OSError,
 )
-"""Errors of a store that may be back soon. Writing again is safe: see ``stream.sink``."""
+"""Errors of a store that may be back soon. Writing again is safe: see ``stream.writer``."""

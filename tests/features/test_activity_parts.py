@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import repeat
+from pathlib import Path
+from threading import Event
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -11,9 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from feature_pipeline.batch import activity_parts
 from feature_pipeline.batch.activity_parts import ActivityParts, each_role
-from feature_pipeline.batch.text_rows import text_rows
-from feature_pipeline.definition.mention_features import mention_text
 from feature_pipeline.definition.records import (
     KnownLabel,
     KnownMention,
@@ -21,8 +27,10 @@ from feature_pipeline.definition.records import (
     mention_table,
 )
 from feature_pipeline.definition.transform import EventTables, activity, empty_states
+from shared.errors import StateError
 from shared.events import Label, Mention
 from shared.features import ROLES, activity_view, join_key
+from shared.file_lock import hold_file
 from tests.features.conftest import START, small_task
 
 TASK = small_task()
@@ -60,7 +68,7 @@ def test_parts_are_the_whole_cut_between_keys(history: EventTables, part_events:
     states, tables = activity(TASK, empty_states(TASK), events, watermark)
     for role in ROLES:
         whole = tables[activity_view(role)]
-        parts = ActivityParts(TASK, role, history, watermark, part_events)
+        parts = ActivityParts(TASK, role, history, watermark, part_events=part_events)
         assert_frame_equal(pl.concat([rows for _, rows in parts]), whole)
         assert_frame_equal(parts.state().totals, states[role].totals)
         order = ["at", "key", "what", "delta"]
@@ -81,6 +89,32 @@ def test_a_part_holds_whole_keys_and_counts_its_events() -> None:
     assert sum(counted for counted, _ in parts) == 50
 
 
+def test_a_part_takes_no_key_once_it_has_events_enough() -> None:
+    """A key with many events ends its part: it is never followed by others there."""
+    sizes = {"a": 3, "b": 100, "c": 1, "d": 5}
+    subjects = [subject for subject, size in sizes.items() for _ in range(size)]
+    known = [_mention(number, subject) for number, subject in enumerate(subjects)]
+    history = EventTables(mention_table(known), label_table([]))
+    parts = ActivityParts(TASK, "subject", history, _end(), part_events=10)
+    assert [counted for counted, _ in parts] == [103, 6]
+
+
+def test_what_remains_is_known_only_of_parts_that_were_read_once() -> None:
+    """Half of the parts would give states of half the keys, and reading twice counts twice."""
+    known = [_mention(number, subject=f"s{number}") for number in range(3)]
+    history = EventTables(mention_table(known), label_table([]))
+    parts = ActivityParts(TASK, "subject", history, _end(), part_events=1)
+    reading = iter(parts)
+    next(reading)
+    for remains in (parts.state, parts.latest):
+        with pytest.raises(RuntimeError, match="not read"):
+            remains()
+    assert len([*reading]) == 2
+    assert parts.state().totals.height == parts.latest().height == 3
+    with pytest.raises(RuntimeError, match="read once"):
+        next(iter(parts))
+
+
 def test_what_a_sink_raises_is_raised() -> None:
     """A view that cannot be written is no success, whatever became of the other."""
 
@@ -94,17 +128,53 @@ def test_what_a_sink_raises_is_raised() -> None:
         each_role(TASK, history, _end(), sink)
 
 
-def test_texts_of_processes_are_those_of_the_definition() -> None:
-    """Cut into slices for processes, rows are the same and in the same order."""
-    texts = ["RT @ann: NOT &amp; late  http://t.co/1", "cafe\u0301!", "a\u200bb \U0001f44d\ufe0f"]
-    known = [_mention(number, text=f"{texts[number % 3]} {number}") for number in range(20)]
-    mentions = mention_table(known)
-    assert_frame_equal(text_rows(mentions, few_rows=0, slice_rows=7), mention_text(mentions))
+def test_a_view_that_fails_stops_the_other() -> None:
+    """The other asks for no further part, and what is raised is why the first one failed."""
+    failed = Event()
+
+    def sink(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
+        if view == activity_view("source"):
+            failed.set()
+            raise OSError("no space left")
+        failed.wait()
+        for _ in parts:
+            pass
+
+    history = EventTables(mention_table([_mention(1)]), label_table([]))
+    with (
+        patch.object(activity_parts, "_slices", lambda events, _: repeat(events)),
+        pytest.raises(OSError, match="no space left"),
+    ):
+        each_role(TASK, history, _end(), sink)
 
 
-def _mention(number: int, subject: str = "s", text: str = "fine") -> KnownMention:
+def test_interrupted_twice_the_lock_is_held_until_both_views_have_stopped(tmp_path: Path) -> None:
+    """Ctrl-C frees the lock only when nobody writes any more, also when it comes again."""
+    lock = tmp_path / "writer.lock"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.features.endless_activity", str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert [child.stdout.readline() for _ in ROLES] == ["writing\n"] * 2
+        child.send_signal(signal.SIGINT)
+        assert [child.stdout.readline() for _ in ROLES] == ["stopping\n"] * 2
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(StateError), hold_file(lock, place="features", remedy=""):
+            pass
+        child.stdin.write("go")
+        child.stdin.flush()
+        assert child.stdout.read().splitlines() == ["stopped", "stopped", "freed"]
+    assert child.returncode == -signal.SIGINT
+
+
+def _mention(number: int, subject: str = "s") -> KnownMention:
     mention = Mention(
-        mention_id=f"m{number}", subject_id=subject, source_id="a", text=text, published_at=START
+        mention_id=f"m{number}", subject_id=subject, source_id="a", text="fine", published_at=START
     )
     return KnownMention(mention, START + timedelta(seconds=number))
 

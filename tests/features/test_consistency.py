@@ -15,6 +15,7 @@ from feast import FeatureStore
 
 from feature_pipeline import cli
 from feature_pipeline.bootstrap.history import backfill
+from feature_pipeline.bootstrap.upkeep import consistency
 from feature_pipeline.consistency.meter import ConsistencyReport, FeatureAgreement, measure
 from feature_pipeline.progress import NoProgress
 from feature_pipeline.store.offline_tables import OfflineTables
@@ -200,8 +201,8 @@ def test_command_prints_json_and_fails_above_the_allowed_share(
     everything = ["consistency", "--since", "999999d"]
     assert cli.main(everything) == 0
     assert "0 predictions" in capsys.readouterr().out
-    films.serve("film 0")
-    films.serve("film 1", feature_values=[99.0, None, None, None, None, None])
+    films.serve("film 0", at=NOW)
+    films.serve("film 1", at=NOW, feature_values=[99.0, None, None, None, None, None])
     assert cli.main([*everything, "--json"]) == 1
     shown = capsys.readouterr()
     report = json.loads(shown.out)
@@ -210,3 +211,24 @@ def test_command_prints_json_and_fails_above_the_allowed_share(
     assert "subject_activity" in shown.err
     assert cli.main([*everything, "--max-mismatch", "0.5"]) == 0
     assert "film 1" in capsys.readouterr().out
+
+
+def test_answers_that_history_cannot_tell_of_yet_are_left_out(films: Films) -> None:
+    """While rows are online and not in the tables, nobody can say what should have been served.
+
+    They are judged when the tables are complete up to them, in all partitions.
+    """
+    made = pipeline(films.home.parent)
+    films.serve("film 1", at=AT, feature_values=[99.0, None, None, None, None, None])
+
+    def measured() -> tuple[datetime, int]:
+        now = AT + timedelta(days=1)
+        report = consistency(made, NOW, now, limit=10, bound=BOUND)
+        return report.until, report.predictions
+
+    assert measured() == (NOW, 0)
+    films.learn("film 1", AT)
+    assert measured() == (NOW, 0)
+    row = films.last_row("film 1")
+    films.tables.append("subject_activity", {1: (row, AT + timedelta(seconds=1))})
+    assert measured() == (AT, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_pipeline.cores import available_cores
+from shared.cores import available_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 
