@@ -22,7 +22,6 @@ from inference_pipeline.features.join import FeatureJoin, Join, NoJoin
 from inference_pipeline.features.reader import FeatureReader
 from inference_pipeline.features.redis_tables import RedisTables
 from inference_pipeline.features.sqlite_tables import SqliteTables
-from inference_pipeline.garbage import spare_what_stays
 from inference_pipeline.http.access import SCOPES
 from inference_pipeline.metrics import Metrics
 from inference_pipeline.oip.routes import oip_routes
@@ -37,6 +36,7 @@ from inference_pipeline.versions.surroundings import Surroundings
 from inference_pipeline.versions.variants import ParityBounds
 from inference_pipeline.versions.versions import Versions
 from shared.feature_store import FeatureService, open_feature_store
+from shared.garbage import spare_what_stays
 from shared.listening import check_host
 from shared.model_registry import tracking_uri
 from shared.places import Places, sqlite_path

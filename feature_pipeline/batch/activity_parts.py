@@ -28,7 +28,7 @@ PART_EVENTS = 500_000
 """Events after which a part takes no further key: it has fewer than so many, and those of its last
 key. Smaller parts were no faster, larger took more memory."""
 
-Sink = Callable[[str, Iterator[tuple[int, pl.DataFrame]]], object]
+TakeRows = Callable[[str, Iterator[tuple[int, pl.DataFrame]]], object]
 """Takes the name of an activity view and its parts, at least one: events counted, and rows."""
 
 
@@ -121,18 +121,20 @@ class ActivityParts:
             raise RuntimeError("parts of an activity were not read: what remains is not known")
 
 
-def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) -> HistoryActivity:
+def each_role(
+    task: Task, events: EventTables, watermark: datetime, take_rows: TakeRows
+) -> HistoryActivity:
     """Compute the rows of both activity views, each in a thread, and give them away as they come.
 
     Args:
         task: gives windows and labels.
         events: all of history.
         watermark: time passes up to here.
-        sink: takes the rows of a view; it is called from two threads.
+        take_rows: takes the rows of a view; it is called from two threads.
 
     Raises:
         KeyboardInterrupt: after both threads have ended, at their next part.
-        BaseException: what the sink raised first; the other view stops at its next part.
+        BaseException: what ``take_rows`` raised first; the other view stops at its next part.
     """
     stop = Stop()
     failures = list[BaseException]()
@@ -140,7 +142,7 @@ def each_role(task: Task, events: EventTables, watermark: datetime, sink: Sink) 
 
     def take(role: Role) -> None:
         try:
-            sink(activity_view(role), iter(parts[role]))
+            take_rows(activity_view(role), iter(parts[role]))
         except BaseException as error:
             failures.append(error)
             stop.ask()

@@ -20,6 +20,7 @@ from feature_pipeline.stream.patience import Patience
 from feature_pipeline.stream.probe import Probe, create_probe
 from feature_pipeline.stream.sink import FeatureStoreSink
 from feature_pipeline.stream.writer import StoreWriter
+from shared.garbage import spare_what_stays
 from shared.listening import check_host
 
 
@@ -56,6 +57,7 @@ def _open_writer(pipeline: FeaturePipeline, metrics: StreamMetrics, stop: Event)
     settings = pipeline.settings
     patience = Patience(OUTAGES, timedelta(seconds=settings.features_outage_seconds), stop)
     offline, online = patience(pipeline.open_store)
+    spare_what_stays()
     return StoreWriter(
         offline,
         online,

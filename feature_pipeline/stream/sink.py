@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import cached_property
 
@@ -39,12 +38,7 @@ class FeatureStoreSink(DynamicSink[KeyedChanges]):
     def writer(self) -> StoreWriter:
         """The writer of this process, which opens the store when it is first asked for."""
         with self.errors:
-            writer = self._open_writer()
-        # What was imported and opened stays. Looking through it for garbage takes a fifth of a
-        # second each time, and that often while a batch is read.
-        gc.collect()
-        gc.freeze()
-        return writer
+            return self._open_writer()
 
     def build(self, step_id: str, worker_index: int, worker_count: int) -> OnlinePartition:  # noqa: ARG002 - Bytewax's signature
         """Return the worker's end."""

@@ -115,24 +115,24 @@ def test_what_remains_is_known_only_of_parts_that_were_read_once() -> None:
         next(iter(parts))
 
 
-def test_what_a_sink_raises_is_raised() -> None:
+def test_what_a_writer_raises_is_raised() -> None:
     """A view that cannot be written is no success, whatever became of the other."""
 
-    def sink(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
+    def take_rows(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
         if view == activity_view("source"):
             raise OSError("no space left")
         list(parts)
 
     history = EventTables(mention_table([_mention(1)]), label_table([]))
     with pytest.raises(OSError, match="no space left"):
-        each_role(TASK, history, _end(), sink)
+        each_role(TASK, history, _end(), take_rows)
 
 
 def test_a_view_that_fails_stops_the_other() -> None:
     """The other asks for no further part, and what is raised is why the first one failed."""
     failed = Event()
 
-    def sink(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
+    def take_rows(view: str, parts: Iterator[tuple[int, pl.DataFrame]]) -> None:
         if view == activity_view("source"):
             failed.set()
             raise OSError("no space left")
@@ -145,7 +145,7 @@ def test_a_view_that_fails_stops_the_other() -> None:
         patch.object(activity_parts, "_slices", lambda events, _: repeat(events)),
         pytest.raises(OSError, match="no space left"),
     ):
-        each_role(TASK, history, _end(), sink)
+        each_role(TASK, history, _end(), take_rows)
 
 
 def test_interrupted_twice_the_lock_is_held_until_both_views_have_stopped(tmp_path: Path) -> None:

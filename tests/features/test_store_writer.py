@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event
 
 import polars as pl
@@ -23,6 +25,8 @@ from shared.errors import StateError
 from shared.features import KNOWN_AT, MENTION_TEXT, SUBJECT_ACTIVITY
 from shared.task import Task
 from tests.features.conftest import START, TurnableClock
+from tests.features.pipeline_processes import PipelineProcesses
+from tests.features.stream_process import until
 
 COMMIT_AFTER = timedelta(seconds=1)
 
@@ -161,3 +165,14 @@ def test_online_shows_rows_that_are_not_committed_yet(
     writer.commit_if_due()
     assert stores.writes == [("online", 1)]
     assert one.tables[MENTION_TEXT].is_empty()
+
+
+def test_process_commits_when_it_is_due_long_before_an_epoch_ends(tmp_path: Path) -> None:
+    """A real worker's rows stand in the tables soon, though no state is saved for ten minutes."""
+    pipeline = PipelineProcesses(tmp_path / "home", {"FTI_FEATURES_EPOCH_SECONDS": "600"})
+    with pipeline.running("stream") as worker:
+        pipeline.append(0, 30)
+        until(lambda: pipeline.written("mention_text").height == 30, "the commit")
+        with closing(pipeline.open_log()) as log:
+            assert not any(log.acknowledged(partition) for partition in range(log.partitions))
+    assert worker.exitcode == 0, pipeline.printed()
