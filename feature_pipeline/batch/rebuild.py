@@ -19,8 +19,13 @@ import polars as pl
 
 from feature_pipeline.batch.activity_parts import each_role, write_activity
 from feature_pipeline.batch.log_tail import LogTail, begins, read_tail
-from feature_pipeline.batch.online_load import load_online
-from feature_pipeline.batch.stored_events import stored_events, united
+from feature_pipeline.batch.online_load import check_online, load_online
+from feature_pipeline.batch.stored_events import (
+    check_known,
+    stored_events,
+    united,
+    without_strays,
+)
 from feature_pipeline.definition.mention_features import mention_label, mention_text
 from feature_pipeline.definition.transform import EventTables
 from feature_pipeline.eventlog.port import EventLog
@@ -47,12 +52,14 @@ class RebuildReport:
     """What a rebuild did.
 
     Attributes:
+        left_out: labels that are not counted, since retention has dropped their mentions.
         restored: rows of ``mention_text`` and ``mention_label`` that were missing or wrong.
         watermark: all that was known up to here is counted; the stream goes on after it.
     """
 
     mentions: int
     labels: int
+    left_out: int
     restored: dict[str, int]
     table_rows: dict[str, int]
     online_keys: dict[str, int]
@@ -84,9 +91,9 @@ class Rebuild:
             origin: what to believe.
 
         Raises:
-            StateError: a backfill was interrupted; or the log has been trimmed since the last
-                backfill or rebuild, or the tables do not hold what that one counted, and
-                ``origin`` is the log. Nothing is changed.
+            StateError: a backfill was interrupted; an event does not tell of whom it is; or the
+                log has been trimmed since the last backfill or rebuild, or the tables do not hold
+                what that one counted, and ``origin`` is the log. Nothing is changed.
         """
         self.handover.check_finished("backfill")
         with self.progress.step("Opening the feature store"):
@@ -101,7 +108,8 @@ class Rebuild:
         with self.progress.step("Joining the two"):
             if from_log:
                 self._check_history(stored, handed)
-            events = united(stored, tail.all_events())
+            events, left_out = without_strays(united(stored, tail.all_events()))
+            check_known(events)
         self.handover.begin("rebuild")
         restored = self._restore(offline, tail, handed.watermark if from_log else None)
         activity = write_activity(
@@ -112,6 +120,7 @@ class Rebuild:
             partitions=self.log.partitions,
             progress=self.progress,
         )
+        check_online(activity.latest)
         with self.progress.step("Emptying the online store"):
             _, online = self.empty_store()
         online_keys = load_online(online, activity.latest, self.progress)
@@ -120,6 +129,7 @@ class Rebuild:
         return RebuildReport(
             mentions=events.mentions.height,
             labels=events.labels.height,
+            left_out=left_out,
             restored=restored,
             table_rows=activity.rows,
             online_keys=online_keys,
@@ -128,7 +138,8 @@ class Rebuild:
 
     def _check_history(self, stored: EventTables, handed: Handed) -> None:
         """Check that the tables hold what the last backfill or rebuild counted."""
-        counted = each_role(self.task, stored, handed.watermark, lambda _, parts: deque(parts, 0))
+        history, _ = without_strays(stored)
+        counted = each_role(self.task, history, handed.watermark, lambda _, parts: deque(parts, 0))
         for role in ROLES:
             found, wanted = counted.states[role].totals, handed.states[role].totals
             if not found.sort("key").equals(wanted.select(found.columns).sort("key")):

@@ -38,6 +38,8 @@ def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     table.add_column("count", justify="right")
     table.add_row("mentions", f"{report.mentions:,}")
     table.add_row("labels", f"{report.labels:,}")
+    if report.left_out:
+        table.add_row("labels left out: retention dropped their mentions", f"{report.left_out:,}")
     for view, rows in report.restored.items():
         table.add_row(f"rows of {view} brought from the log", f"{rows:,}")
     for view, rows in report.table_rows.items():

@@ -29,7 +29,7 @@ from shared.errors import StateError
 from shared.features import KNOWN_AT, MENTION_LABEL, MENTION_TEXT, ROLES, activity_view
 from shared.file_lock import hold_file
 from shared.places import offline_folder
-from tests.features.pipeline_processes import PipelineProcesses
+from tests.features.pipeline_processes import PipelineProcesses, label
 from tests.features.stream_process import until
 
 HISTORY = "id,text,film,critic,date,rating\n" + "".join(
@@ -146,6 +146,32 @@ def test_a_rebuild_that_cannot_be_right_changes_nothing(home: Home) -> None:
     ):
         rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     home.stream_on(60, 80)
+
+
+def test_late_label_of_a_mention_that_retention_dropped_is_left_out(home: Home) -> None:
+    """It is told of and not counted, from both origins, and the stream goes on after it."""
+    for view in (MENTION_TEXT, MENTION_LABEL):
+        DeltaTable(home.table(view)).delete("mention_id LIKE 'h%'")
+    for value in ("bad", "good"):
+        with closing(home.pipeline.open_log()) as log:
+            log.append([label(7, value).model_copy(update={"mention_id": "h7"})])
+        report = rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+        assert report.mentions == 60
+        assert report.left_out == (1 if value == "bad" else 2)
+        with home.processes.running("stream"), closing(home.pipeline.open_log()) as log:
+            until(lambda: log.backlog() == 0, "the stream to catch up")
+    assert rebuild(home.pipeline, Origin.LOG, NoProgress()).left_out == 2
+
+
+def test_nothing_is_emptied_for_events_that_tell_of_nobody(home: Home) -> None:
+    """A mention without a subject is refused before anything is changed."""
+    table = DeltaTable(home.table(MENTION_TEXT))
+    whole = table.version()
+    table.update({"subject_id": "NULL"}, predicate="mention_id = 'm7'")
+    with pytest.raises(StateError, match="subject_id: expected a value in every row"):
+        rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    table.restore(whole)
+    home.stream_on(60, 60)
 
 
 def test_stream_refuses_after_an_interrupted_rebuild(
