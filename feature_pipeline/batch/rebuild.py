@@ -19,6 +19,7 @@ import polars as pl
 
 from feature_pipeline.batch.activity_parts import each_role, write_activity
 from feature_pipeline.batch.log_tail import LogTail, begins, read_tail
+from feature_pipeline.batch.loss import check_no_loss
 from feature_pipeline.batch.online_load import check_online, load_online
 from feature_pipeline.batch.stored_events import (
     check_known,
@@ -84,16 +85,17 @@ class Rebuild:
     handover: Handover
     progress: Progress
 
-    def run(self, origin: Origin) -> RebuildReport:
+    def run(self, origin: Origin, *, accept_loss: bool = False) -> RebuildReport:
         """Rebuild.
 
         Args:
             origin: what to believe.
+            accept_loss: go on although tables and log hold less than was counted once.
 
         Raises:
-            StateError: a backfill was interrupted; an event does not tell of whom it is; or the
-                log has been trimmed since the last backfill or rebuild, or the tables do not hold
-                what that one counted, and ``origin`` is the log. Nothing is changed.
+            StateError: a backfill was interrupted; an event does not tell of whom it is; tables and
+                log hold less than the last backfill or rebuild counted; or the log, which is the
+                ``origin``, has been trimmed since. Nothing is changed.
         """
         self.handover.check_finished("backfill")
         with self.progress.step("Opening the feature store"):
@@ -110,6 +112,16 @@ class Rebuild:
                 self._check_history(stored, handed)
             events, left_out = without_strays(united(stored, tail.all_events()))
             check_known(events)
+            if not from_log and not accept_loss:
+                check_no_loss(
+                    self.task,
+                    offline,
+                    events,
+                    handed,
+                    watermark=tail.watermark,
+                    partitions=self.log.partitions,
+                    trimmed=any(begins(self.log).values()),
+                )
         self.handover.begin("rebuild")
         restored = self._restore(offline, tail, handed.watermark if from_log else None)
         activity = write_activity(
@@ -149,7 +161,7 @@ class Rebuild:
                     "last backfill or rebuild counted",
                     found=f"others, of {found.height:,} {role}s",
                     remedy="Bring the tables back from a backup; or believe them as they are: "
-                    "`--from offline`.",
+                    "`--from offline --accept-loss`.",
                 )
 
     def _restore(

@@ -174,6 +174,35 @@ def test_nothing_is_emptied_for_events_that_tell_of_nobody(home: Home) -> None:
     home.stream_on(60, 60)
 
 
+@pytest.mark.parametrize("part", ["", "_delta_log"])
+def test_rebuild_without_a_table_that_was_taken_away_is_refused(home: Home, part: str) -> None:
+    """It is named, and nothing is changed until the loss is accepted; again and again."""
+    before = home.processes.written("subject_activity")
+    for view in (MENTION_LABEL, MENTION_TEXT):
+        shutil.rmtree(home.table(view) / part)
+        for _ in range(2):
+            with pytest.raises(StateError, match=rf"^{view}: .* --accept-loss"):
+                rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    assert home.processes.written("subject_activity").equals(before)
+    report = rebuild(home.pipeline, Origin.OFFLINE, NoProgress(), accept_loss=True)
+    assert report.mentions == 60
+
+
+def test_rebuild_that_would_count_less_than_the_last_one_is_refused(home: Home) -> None:
+    """Rows that are gone from a table, and from the log, are missed while windows count them."""
+    rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    home.stream_on(60, 60)
+    home.trim_log()
+    for view in (MENTION_TEXT, MENTION_LABEL):
+        table = DeltaTable(home.table(view))
+        whole = table.version()
+        table.delete("mention_id = 'm4'")
+        with pytest.raises(StateError, match=f"^{view}: .* less, of 1 subjects"):
+            rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+        table.restore(whole)
+    rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+
+
 def test_stream_refuses_after_an_interrupted_rebuild(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
