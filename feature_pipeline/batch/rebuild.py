@@ -90,7 +90,8 @@ class Rebuild:
 
         Args:
             origin: what to believe.
-            accept_loss: go on although tables and log hold less than was counted once.
+            accept_loss: go on although tables and log hold less than was counted once, or what
+                was counted cannot be read.
 
         Raises:
             StateError: a backfill was interrupted; an event does not tell of whom it is; tables and
@@ -100,8 +101,9 @@ class Rebuild:
         self.handover.check_finished("backfill")
         with self.progress.step("Opening the feature store"):
             offline, _ = self.open_store()
-        handed = self.handover.last(self.task)
         from_log = origin is Origin.LOG
+        needed = from_log or not accept_loss  # the files may be what is damaged
+        handed = self.handover.last(self.task) if needed else Handed.nothing(self.task)
         with self.progress.step("Reading the event log", self.log.size()) as read:
             after = handed.positions if from_log else begins(self.log)
             tail = read_tail(self.log, after, read)

@@ -203,6 +203,23 @@ def test_rebuild_that_would_count_less_than_the_last_one_is_refused(home: Home) 
     rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
 
 
+@pytest.mark.parametrize("file", ["subject_state.arrow", "handover_positions.json"])
+def test_damaged_handover_is_made_anew_when_the_loss_is_accepted(home: Home, file: str) -> None:
+    """The stream has the remedy to tell, and it works: everything is as it was."""
+    shutil.rmtree(home.processes.home / "features" / "recovery")
+    (home.processes.home / "features" / file).write_bytes(b"garbage")
+    worker = home.processes.start("stream")
+    worker.join(60)
+    assert worker.exitcode == 1
+    assert f"{file}: expected" in " ".join(home.processes.printed().replace("\n", "").split())
+    assert "Traceback" not in home.processes.printed()
+    with pytest.raises(StateError, match="rebuild --accept-loss"):
+        rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    report = rebuild(home.pipeline, Origin.OFFLINE, NoProgress(), accept_loss=True)
+    home.processes.assert_complete(home.processes.expected(report.watermark))
+    home.stream_on(60, 80)
+
+
 def test_stream_refuses_after_an_interrupted_rebuild(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
