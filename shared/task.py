@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -24,6 +25,8 @@ from shared.subjects import SourceRules, SubjectRules
 from shared.validation import first_error
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
+_LONGEST = timedelta(days=36_525)
+"""A hundred years: beyond, moments that are counted from today leave the calendar."""
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -46,7 +49,13 @@ def _read_duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
+def _bounded(duration: timedelta) -> timedelta:
+    if duration > _LONGEST:
+        raise ValueError(f"a duration of {_LONGEST.days}d, a hundred years, at most")
+    return duration
+
+
+Duration = Annotated[timedelta, BeforeValidator(_read_duration), AfterValidator(_bounded)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
@@ -130,6 +139,10 @@ class Activity(_Section):
     @model_validator(mode="after")
     def _tiles_divide_their_window(self) -> Self:
         for window in self.spans:
+            if window.length > _LONGEST:
+                raise ValueError(
+                    f"windows of {_LONGEST.days}d, a hundred years, at most, unlike {window.name!r}"
+                )
             if window.tile <= timedelta(0) or window.length % window.tile:
                 raise ValueError(
                     f"a whole number of tiles of {window.tile} in window {window.name}"

@@ -19,8 +19,14 @@ import polars as pl
 
 from feature_pipeline.batch.activity_parts import each_role, write_activity
 from feature_pipeline.batch.log_tail import LogTail, begins, read_tail
-from feature_pipeline.batch.online_load import load_online
-from feature_pipeline.batch.stored_events import stored_events, united
+from feature_pipeline.batch.loss import check_no_loss
+from feature_pipeline.batch.online_load import check_online, load_online
+from feature_pipeline.batch.stored_events import (
+    check_known,
+    stored_events,
+    united,
+    without_strays,
+)
 from feature_pipeline.definition.mention_features import mention_label, mention_text
 from feature_pipeline.definition.transform import EventTables
 from feature_pipeline.eventlog.port import EventLog
@@ -47,12 +53,14 @@ class RebuildReport:
     """What a rebuild did.
 
     Attributes:
+        left_out: labels that are not counted, since retention has dropped their mentions.
         restored: rows of ``mention_text`` and ``mention_label`` that were missing or wrong.
         watermark: all that was known up to here is counted; the stream goes on after it.
     """
 
     mentions: int
     labels: int
+    left_out: int
     restored: dict[str, int]
     table_rows: dict[str, int]
     online_keys: dict[str, int]
@@ -77,22 +85,25 @@ class Rebuild:
     handover: Handover
     progress: Progress
 
-    def run(self, origin: Origin) -> RebuildReport:
+    def run(self, origin: Origin, *, accept_loss: bool = False) -> RebuildReport:
         """Rebuild.
 
         Args:
             origin: what to believe.
+            accept_loss: go on although tables and log hold less than was counted once, or what
+                was counted cannot be read.
 
         Raises:
-            StateError: a backfill was interrupted; or the log has been trimmed since the last
-                backfill or rebuild, or the tables do not hold what that one counted, and
-                ``origin`` is the log. Nothing is changed.
+            StateError: a backfill was interrupted; an event does not tell of whom it is; tables and
+                log hold less than the last backfill or rebuild counted; or the log, which is the
+                ``origin``, has been trimmed since. Nothing is changed.
         """
         self.handover.check_finished("backfill")
         with self.progress.step("Opening the feature store"):
             offline, _ = self.open_store()
-        handed = self.handover.last(self.task)
         from_log = origin is Origin.LOG
+        needed = from_log or not accept_loss  # the files may be what is damaged
+        handed = self.handover.last(self.task) if needed else Handed.nothing(self.task)
         with self.progress.step("Reading the event log", self.log.size()) as read:
             after = handed.positions if from_log else begins(self.log)
             tail = read_tail(self.log, after, read)
@@ -101,7 +112,18 @@ class Rebuild:
         with self.progress.step("Joining the two"):
             if from_log:
                 self._check_history(stored, handed)
-            events = united(stored, tail.all_events())
+            events, left_out = without_strays(united(stored, tail.all_events()))
+            check_known(events)
+            if not from_log and not accept_loss:
+                check_no_loss(
+                    self.task,
+                    offline,
+                    events,
+                    handed,
+                    watermark=tail.watermark,
+                    partitions=self.log.partitions,
+                    trimmed=any(begins(self.log).values()),
+                )
         self.handover.begin("rebuild")
         restored = self._restore(offline, tail, handed.watermark if from_log else None)
         activity = write_activity(
@@ -112,6 +134,7 @@ class Rebuild:
             partitions=self.log.partitions,
             progress=self.progress,
         )
+        check_online(activity.latest)
         with self.progress.step("Emptying the online store"):
             _, online = self.empty_store()
         online_keys = load_online(online, activity.latest, self.progress)
@@ -120,6 +143,7 @@ class Rebuild:
         return RebuildReport(
             mentions=events.mentions.height,
             labels=events.labels.height,
+            left_out=left_out,
             restored=restored,
             table_rows=activity.rows,
             online_keys=online_keys,
@@ -128,7 +152,8 @@ class Rebuild:
 
     def _check_history(self, stored: EventTables, handed: Handed) -> None:
         """Check that the tables hold what the last backfill or rebuild counted."""
-        counted = each_role(self.task, stored, handed.watermark, lambda _, parts: deque(parts, 0))
+        history, _ = without_strays(stored)
+        counted = each_role(self.task, history, handed.watermark, lambda _, parts: deque(parts, 0))
         for role in ROLES:
             found, wanted = counted.states[role].totals, handed.states[role].totals
             if not found.sort("key").equals(wanted.select(found.columns).sort("key")):
@@ -138,7 +163,7 @@ class Rebuild:
                     "last backfill or rebuild counted",
                     found=f"others, of {found.height:,} {role}s",
                     remedy="Bring the tables back from a backup; or believe them as they are: "
-                    "`--from offline`.",
+                    "`--from offline --accept-loss`.",
                 )
 
     def _restore(

@@ -41,7 +41,9 @@ def backfill(
         ).run(path, now, hold_back)
 
 
-def rebuild(pipeline: FeaturePipeline, origin: Origin, progress: Progress) -> RebuildReport:
+def rebuild(
+    pipeline: FeaturePipeline, origin: Origin, progress: Progress, *, accept_loss: bool = False
+) -> RebuildReport:
     """Make features anew from the log or the offline tables; no stream may run."""
     with (
         pipeline.sole_writer(),
@@ -55,7 +57,7 @@ def rebuild(pipeline: FeaturePipeline, origin: Origin, progress: Progress) -> Re
             log=log,
             handover=Handover(pipeline.folder),
             progress=progress,
-        ).run(origin)
+        ).run(origin, accept_loss=accept_loss)
 
 
 def quality(pipeline: FeaturePipeline, path: Path, now: datetime) -> tuple[History, Report, Path]:

@@ -14,12 +14,15 @@ from feature_pipeline.bootstrap.history import backfill
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.commands.command import Command, count, moment
 from feature_pipeline.progress import RichProgress
+from shared.errors import InputError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, required=True, help="the file")
     parser.add_argument(
-        "--now", type=moment, help="the moment by which all of it is known (default: now)"
+        "--now",
+        type=moment,
+        help="the moment by which all of it is known, not a later one than now (default: now)",
     )
     parser.add_argument(
         "--hold-back",
@@ -32,9 +35,28 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    now = options.now or datetime.now(UTC)
+    now = _checked(options.now, datetime.now(UTC))
     report = backfill(pipeline, options.input, now, RichProgress(console), options.hold_back)
     _show(console, pipeline, report)
+
+
+def _checked(now: datetime | None, clock: datetime) -> datetime:
+    """Return the moment by which all is known.
+
+    The log gives each later event a later moment: after one in the future, all would be known then,
+    and no window would forget before.
+
+    Raises:
+        InputError: it lies in the future.
+    """
+    if now is not None and now > clock:
+        raise InputError(
+            "--now",
+            expected=f"a moment that has been; it is {clock:%Y-%m-%dT%H:%M:%SZ}",
+            found=now.isoformat(),
+            remedy="Leave it out, or set this machine's clock.",
+        )
+    return now or clock
 
 
 def _show(console: Console, pipeline: FeaturePipeline, report: BackfillReport) -> None:

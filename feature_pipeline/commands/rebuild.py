@@ -28,16 +28,24 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="offline (default): believe the tables mention_text and mention_label; log: believe"
         " the event log for all since the last backfill or rebuild, and mend those tables from it",
     )
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on although tables and log hold less than was counted before: the rest is lost",
+    )
 
 
 def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
     console = Console(stderr=True)
-    report = rebuild(pipeline, options.origin, RichProgress(console))
+    progress = RichProgress(console)
+    report = rebuild(pipeline, options.origin, progress, accept_loss=options.accept_loss)
     table = Table(title=f"Rebuild of {pipeline.task.name}", title_justify="left")
     table.add_column("what")
     table.add_column("count", justify="right")
     table.add_row("mentions", f"{report.mentions:,}")
     table.add_row("labels", f"{report.labels:,}")
+    if report.left_out:
+        table.add_row("labels left out: retention dropped their mentions", f"{report.left_out:,}")
     for view, rows in report.restored.items():
         table.add_row(f"rows of {view} brought from the log", f"{rows:,}")
     for view, rows in report.table_rows.items():

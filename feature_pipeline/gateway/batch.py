@@ -13,7 +13,11 @@ from shared.validation import shown
 
 Kind = Literal["mentions", "labels"]
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACE = " \t\n\r"
+_MARK = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]')
+"""A text, so that what stands in it is skipped; or what tells where an item begins and ends."""
+_ITEM_DEPTH = 2
+"""The brackets around an item: those of the body and those of its list."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +62,25 @@ class Batch:
     def _spans(self) -> list[str]:
         """The text of each item. Found only when asked for: most batches have nothing to reject.
 
-        Of a field that an object names twice the last counts, so the last list is the batch's.
+        By brackets and commas, since a parser that calls itself could fail here on a depth that
+        it managed in ``read``. Of a field that an object names twice the last counts, so the last
+        list is the batch's.
         """
         text = self.body.decode(json.detect_encoding(self.body), "surrogatepass")
-        decoder = json.JSONDecoder()
         spans: list[str] = []
-        at = _skip(text, 0)
-        while text[at] != "}":  # at "{" or the comma before a field
-            _, at = decoder.raw_decode(text, _skip(text, at + 1))  # its name
-            at = _skip(text, at) + 1  # past the colon
-            at = _skip(text, at)
-            value_at, (_, at) = at, decoder.raw_decode(text, at)
-            if text[value_at] == "[":
-                spans = _items_of(text, value_at, decoder)
-            at = _skip(text, at)
+        depth, begin, in_list = 0, 0, False
+        for match in _MARK.finditer(text):
+            mark = match[0]
+            if mark in "[{":
+                depth += 1
+                if depth == _ITEM_DEPTH:
+                    in_list = mark == "["
+                    begin, spans = match.end(), [] if in_list else spans
+            elif mark in "]}":
+                depth -= 1
+                if depth == _ITEM_DEPTH - 1 and in_list:
+                    spans.append(text[begin : match.start()].strip(_SPACE))
+            elif mark == "," and depth == _ITEM_DEPTH and in_list:
+                spans.append(text[begin : match.start()].strip(_SPACE))
+                begin = match.end()
         return spans
-
-
-def _items_of(text: str, at: int, decoder: json.JSONDecoder) -> list[str]:
-    spans = []
-    while text[at] != "]":  # at "[" or the comma before an item
-        begin = _skip(text, at + 1)
-        if text[begin] == "]":
-            break
-        _, end = decoder.raw_decode(text, begin)
-        spans.append(text[begin:end])
-        at = _skip(text, end)
-    return spans
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at

@@ -17,11 +17,17 @@ from feature_pipeline.definition.activity import ActivityState
 from feature_pipeline.definition.transform import States, empty_states
 from feature_pipeline.eventlog.port import partition_of
 from shared.errors import StateError
+from shared.events import EARLIEST
 from shared.features import ROLES
 from shared.task import Task
 
 Work = Literal["backfill", "rebuild"]
 """What writes the store anew, by its command."""
+
+_REMEDY = (
+    "Bring the file back from a backup; or run `python -m feature_pipeline rebuild --accept-loss`,"
+    " which does not read it: whether the tables hold all that was counted is not checked then."
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class Handed:
     states: States
     positions: Mapping[int, int]
     watermark: datetime
+
+    @classmethod
+    def nothing(cls, task: Task) -> Handed:
+        """Return what stands before the first handover."""
+        return cls(empty_states(task), {}, EARLIEST)
 
 
 class Handover:
@@ -95,7 +106,11 @@ class Handover:
         _write(self._positions, json.dumps(positions or {}).encode())
 
     def load(self, task: Task, partition: int, partitions: int) -> States:
-        """Return a partition's part of the states; empty ones where there was no history."""
+        """Return a partition's part of the states; empty ones where there was no history.
+
+        Raises:
+            StateError: a file is damaged.
+        """
         states = empty_states(task)
         for role in ROLES:
             if self._path(role).exists():
@@ -109,42 +124,61 @@ class Handover:
         """
         parts = self._parts.get((role, partitions), {})
         if partition not in parts:
-            whole = ActivityState.from_bytes(self._path(role).read_bytes())
+            whole = self._read_state(role)
             parts = self._parts[role, partitions] = _split(whole, role, partitions)
         return parts.pop(partition)
 
     def position(self, partition: int) -> int:
-        """Return the last position of a partition that the states count."""
+        """Return the last position of a partition that the states count.
+
+        Raises:
+            StateError: the file of positions is damaged.
+        """
         return self._read_positions().get(partition, 0)
 
     def last(self, task: Task) -> Handed:
         """Return all that was handed over; nothing, and the beginning of time, where nothing was.
 
         Raises:
-            StateError: the files do not belong together.
+            StateError: the files are damaged, or do not belong together.
         """
         states = empty_states(task)
         for role in ROLES:
             if self._path(role).exists():
-                states[role] = ActivityState.from_bytes(self._path(role).read_bytes())
+                states[role] = self._read_state(role)
         watermarks = {state.watermark for state in states.values()}
         if len(watermarks) > 1:
             raise StateError(
                 f"handed over states in {self._folder}",
                 expected="those of one moment",
                 found=", ".join(f"{moment:%Y-%m-%d %H:%M:%S.%f}" for moment in sorted(watermarks)),
-                remedy="Run `python -m feature_pipeline rebuild --from offline`.",
+                remedy=_REMEDY,
             )
         return Handed(states, self._read_positions(), watermarks.pop())
 
     def _read_positions(self) -> dict[int, int]:
         if not self._positions.exists():
             return {}
-        found = json.loads(self._positions.read_text(encoding="utf-8"))
-        return {int(partition): position for partition, position in found.items()}
+        try:
+            found = json.loads(self._positions.read_bytes())
+            return {int(partition): int(position) for partition, position in found.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _damaged(self._positions, "a position for each partition", error) from error
+
+    def _read_state(self, role: str) -> ActivityState:
+        content = self._path(role).read_bytes()
+        try:
+            return ActivityState.from_bytes(content)
+        except (pl.exceptions.PolarsError, OSError, LookupError, TypeError, ValueError) as error:
+            raise _damaged(self._path(role), "states in Arrow's format", error) from error
 
     def _path(self, role: str) -> Path:
         return self._folder / f"{role}_state.arrow"
+
+
+def _damaged(path: Path, expected: str, error: Exception) -> StateError:
+    told = (str(error) or type(error).__name__).splitlines()[0]
+    return StateError(str(path), expected=expected, found=told, remedy=_REMEDY)
 
 
 def _split(whole: ActivityState, role: str, partitions: int) -> dict[int, ActivityState]:

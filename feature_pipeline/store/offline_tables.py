@@ -84,6 +84,17 @@ class OfflineTables:
         )
         return from_micros(min(marks))
 
+    def newest_mark(self, view: str, partitions: int) -> datetime:
+        """Return the last watermark of a table in any partition; the earliest if never written.
+
+        Args:
+            view: its table is there.
+            partitions: of the event log.
+        """
+        table = DeltaTable(self.path(view))
+        marks = (table.transaction_version(str(part)) or 0 for part in range(partitions))
+        return from_micros(max(marks))
+
     def replace(
         self,
         view: str,

@@ -65,12 +65,10 @@ class OnlineViews:
             The number of keys written.
 
         Raises:
-            ValueError: a row holds a null: Feast would keep the old value without a word.
+            ValueError: a row holds a null.
             FeatureRegistryError: the registry, which knows the view, is damaged or away.
         """
-        latest = changelog.group_by(key, maintain_order=True).last()
-        if any(latest.null_count().row(0)):
-            raise ValueError(f"{view}: a null in {latest.null_count().to_dicts()}")
+        latest = latest_rows(view, key, changelog)
         for chunk in latest.iter_slices(_CHUNK_ROWS):
             self._rows.write(self._view(view), key, chunk)
             on_rows(chunk.height)
@@ -82,6 +80,18 @@ class OnlineViews:
             with registry_errors(self._store):
                 self._views[name] = self._store.get_feature_view(name)
         return self._views[name]
+
+
+def latest_rows(view: str, key: str, changelog: pl.DataFrame) -> pl.DataFrame:
+    """Return the last row of each key.
+
+    Raises:
+        ValueError: a row holds a null: Feast would keep the old value without a word.
+    """
+    latest = changelog.group_by(key, maintain_order=True).last()
+    if any(latest.null_count().row(0)):
+        raise ValueError(f"{view}: a null in {latest.null_count().to_dicts()}")
+    return latest
 
 
 class FeastRows:

@@ -101,8 +101,8 @@ class StreamWorker:
                 addresses=self.member and list(self.member.addresses),
             )
         except BytewaxRuntimeError as error:
-            cause = _root_cause(error)
-            if isinstance(cause, FtiError):
+            cause = _told_cause(error)
+            if cause is not None:
                 raise cause from error
             raise
         except BaseException as error:
@@ -136,8 +136,12 @@ def make_recovery(folder: Path, parts: int) -> None:
         # Another process of the cluster was first.
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    """Return what ended the dataflow, which Bytewax wraps."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _told_cause(error: BaseException) -> FtiError | None:
+    """Return the error that tells what to do, which Bytewax wraps; None if there is none.
+
+    The first on the way down: what it was made from, such as a driver's error, tells less.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, FtiError):
+        cause = cause.__cause__
+    return cause

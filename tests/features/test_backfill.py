@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from feature_pipeline import cli
 from feature_pipeline.batch.rebuild import Origin
 from feature_pipeline.bootstrap.gateway import serve
 from feature_pipeline.bootstrap.history import backfill, rebuild
@@ -173,6 +174,23 @@ def test_too_many_rejected_rows_stop_it_before_it_writes(tmp_path: Path) -> None
     assert not (tmp_path / "home" / "features" / "task.json").exists()
     with closing(pipeline(tmp_path).open_dead_letters()) as letters:
         assert letters.count() == 3
+
+
+def test_moment_in_the_future_is_refused(
+    tmp_path: Path,
+    history: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All later events would be known then, for ever; so nothing is written."""
+    made = pipeline(tmp_path)
+    monkeypatch.setenv("FTI_HOME", str(made.settings.home))
+    monkeypatch.setenv("FTI_TASK", str(made.settings.task))
+    monkeypatch.setenv("COLUMNS", "400")
+    asked = ["backfill", "--input", str(history), "--now", "2999-01-01T00:00:00Z"]
+    assert cli.main(asked) == 1
+    assert "--now: expected a moment that has been" in capsys.readouterr().err
+    assert not offline_folder(made.settings.home).exists()
 
 
 def test_nothing_to_load_is_told(tmp_path: Path, history: Path) -> None:

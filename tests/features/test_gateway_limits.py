@@ -21,6 +21,7 @@ from feature_pipeline.dead_letters import DeadLetter, DeadLetters
 from feature_pipeline.eventlog.memory import MemoryEventLog
 from feature_pipeline.eventlog.port import LogUnavailableError, Receipt
 from feature_pipeline.eventlog.sqlite import SqliteEventLog
+from feature_pipeline.gateway.batch import Batch
 from feature_pipeline.gateway.door import Limits
 from feature_pipeline.settings import FeatureSettings
 from shared.errors import SettingsError
@@ -328,6 +329,40 @@ def test_whatever_an_item_is_it_is_answered(item: object) -> None:
         answer = client.post("/v1/mentions", content=f'{{ "mentions" :\n[ {raw} ] }}')
         assert answer.status_code == 422
         assert letters.read()[0].raw.decode("utf-8", "surrogatepass") == raw
+
+
+def test_deep_item_is_rejected_and_the_others_taken() -> None:
+    """However deep an item is, it stops no other; from where it cannot be read, it is no JSON."""
+    taken = 0
+    good = json.dumps(batch("a")["mentions"])[1:-1]
+    for depth in range(900, 1_101):
+        raw = "[" * depth + "]" * depth
+        log = MemoryEventLog()
+        with closing(DeadLetters(Path(":memory:"))) as letters, opened(log, letters) as client:
+            answer = client.post("/v1/mentions", content=f'{{"mentions": [{raw}, {good}]}}')
+            assert answer.status_code in {202, 400}, depth
+            if answer.status_code == 202:
+                taken += 1
+                assert answer.json()["accepted"] == 1
+                assert letters.read()[0].raw.decode() == raw
+    assert 0 < taken < 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"mentions": [ {"a": "],[\\"" , "b": [1, {}]} , 3 ]}',
+        ' { "mentions" : [1],\n"mentions": [ {"a": "],[\\"" , "b": [1, {}]} ,\r\n\t3]} ',
+        '{"mentions": {"x": [7, 8]}, "mentions": [{"a": "],[\\"" , "b": [1, {}]},3]}',
+    ],
+)
+def test_item_is_kept_as_it_came(body: str) -> None:
+    """Brackets in texts, spaces and a list that a later one replaces mislead nobody."""
+    found = Batch.read("mentions", body.encode(), 10)
+    assert [found.raw(index) for index in range(2)] == [
+        b'{"a": "],[\\"" , "b": [1, {}]}',
+        b"3",
+    ]
 
 
 @pytest.mark.parametrize(

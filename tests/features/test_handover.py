@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from feature_pipeline.definition.records import KnownMention
 from feature_pipeline.definition.transform import EventTables, States, empty_states, transform
 from feature_pipeline.eventlog.port import partition_of
+from feature_pipeline.store.claim import claim_home
 from feature_pipeline.store.handover import Handover
+from shared.errors import StateError
 from shared.events import Mention
 from shared.features import ROLES, Role
 from shared.task import Task
@@ -54,3 +58,45 @@ def _mention(number: int) -> Mention:
         text="text",
         published_at=START,
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b"{}", b'{"0": null}', b"\xff\xfe"])
+def test_damaged_file_is_named_with_the_remedy(task: Task, tmp_path: Path, content: bytes) -> None:
+    """States and positions that cannot be read are told of, by whoever reads them."""
+    Handover(tmp_path).save(states(task, 3), {0: 1})
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path, before in whole.items():
+        if path.suffix == ".json" and content == b"{}":
+            continue
+        path.write_bytes(content)
+        handover = Handover(tmp_path)
+        with pytest.raises(StateError, match=f"{path.name}: expected .* rebuild --accept-loss"):
+            handover.last(task)
+        if path.suffix == ".json":
+            with pytest.raises(StateError, match="a position for each partition"):
+                handover.position(0)
+        else:
+            with pytest.raises(StateError, match="states in Arrow's format"):
+                handover.load(task, 0, PARTITIONS)
+        path.write_bytes(before)
+
+
+def test_state_that_was_cut_is_told(task: Task, tmp_path: Path) -> None:
+    """A file that lost its end is damaged, however much is left of it."""
+    handover = Handover(tmp_path)
+    handover.save(states(task, 3))
+    path = tmp_path / "subject_state.arrow"
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 97):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StateError, match="states in Arrow's format"):
+            handover.last(task)
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "[]", "{}", '{"name": "films"}'])
+def test_damaged_claim_is_named_with_the_remedy(task: Task, tmp_path: Path, content: str) -> None:
+    """A file that does not tell whose home it is stops everything, and says so."""
+    claim_home(tmp_path, task, anew=False)
+    (tmp_path / "task.json").write_text(content)
+    with pytest.raises(StateError, match=r"task.json: expected a task's name.* delete it"):
+        claim_home(tmp_path, task, anew=False)
