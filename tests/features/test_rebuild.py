@@ -22,6 +22,7 @@ from feature_pipeline.definition.records import LABEL_SCHEMA
 from feature_pipeline.definition.transform import EventTables
 from feature_pipeline.progress import NoProgress
 from feature_pipeline.settings import FeatureSettings
+from feature_pipeline.store import handover as handover_module
 from feature_pipeline.store.handover import Handover
 from feature_pipeline.store.offline_tables import OfflineTables
 from feature_pipeline.store.online_views import OnlineViews
@@ -235,6 +236,25 @@ def test_stream_refuses_after_an_interrupted_rebuild(
                 rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
         with pytest.raises(StateError, match="found one that was interrupted"):
             stream(home.pipeline)
+    rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
+    home.stream_on(60, 80)
+
+
+def test_rebuild_interrupted_between_two_states_is_run_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States of two moments are those of a rebuild that did not end, and are made anew."""
+    write = handover_module._write
+
+    def interrupted(path: Path, content: bytes) -> None:
+        if path.name == "source_state.arrow":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handover_module, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     rebuild(home.pipeline, Origin.OFFLINE, NoProgress())
     home.stream_on(60, 80)
 
