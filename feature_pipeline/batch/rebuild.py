@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import polars as pl
@@ -119,7 +119,7 @@ class Rebuild:
                     offline,
                     events,
                     handed,
-                    watermark=tail.watermark,
+                    now=datetime.now(UTC),
                     partitions=self.log.partitions,
                     trimmed=any(begins(self.log).values()),
                 )
