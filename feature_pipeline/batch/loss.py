@@ -33,7 +33,7 @@ def check_no_loss(
     events: EventTables,
     handed: Handed,
     *,
-    watermark: datetime,
+    now: datetime,
     partitions: int,
     trimmed: bool,
 ) -> None:
@@ -48,7 +48,7 @@ def check_no_loss(
         offline: the tables, made where they were missing.
         events: of tables and log together.
         handed: what was handed over last.
-        watermark: up to here the events are complete.
+        now: the time that retention goes by, which the log's may be far behind.
         partitions: of the event log.
         trimmed: whether the log has forgotten entries, which the tables hold if they are whole.
 
@@ -56,7 +56,7 @@ def check_no_loss(
         StateError: they hold less; it names the table.
     """
     never = [view for view in _VIEWS if offline.newest_mark(view, partitions) == EARLIEST]
-    recent = handed.watermark >= watermark - task.activity.horizon
+    recent = handed.watermark >= now - task.activity.horizon
     known = pl.col(KNOWN_AT) <= handed.watermark
     then = EventTables(events.mentions.filter(known), events.labels.filter(known))
     if never or recent:

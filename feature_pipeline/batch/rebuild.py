@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import polars as pl
@@ -102,8 +102,7 @@ class Rebuild:
         with self.progress.step("Opening the feature store"):
             offline, _ = self.open_store()
         from_log = origin is Origin.LOG
-        needed = from_log or not accept_loss  # the files may be what is damaged
-        handed = self.handover.last(self.task) if needed else Handed.nothing(self.task)
+        handed = self._handed(needed=from_log, accept_loss=accept_loss)
         with self.progress.step("Reading the event log", self.log.size()) as read:
             after = handed.positions if from_log else begins(self.log)
             tail = read_tail(self.log, after, read)
@@ -120,7 +119,7 @@ class Rebuild:
                     offline,
                     events,
                     handed,
-                    watermark=tail.watermark,
+                    now=datetime.now(UTC),
                     partitions=self.log.partitions,
                     trimmed=any(begins(self.log).values()),
                 )
@@ -149,6 +148,18 @@ class Rebuild:
             online_keys=online_keys,
             watermark=tail.watermark,
         )
+
+    def _handed(self, *, needed: bool, accept_loss: bool) -> Handed:
+        """Return what was handed over last; nothing where that cannot be read, and need not be."""
+        if accept_loss and not needed:
+            return Handed.nothing(self.task)
+        try:
+            return self.handover.last(self.task)
+        except StateError:
+            # A rebuild that ended while it wrote them had checked that nothing would be lost.
+            if needed or not self.handover.interrupted:
+                raise
+            return Handed.nothing(self.task)
 
     def _check_history(self, stored: EventTables, handed: Handed) -> None:
         """Check that the tables hold what the last backfill or rebuild counted."""

@@ -72,6 +72,11 @@ class Handover:
         """Note that everything stands again; or still, since nothing was changed."""
         self._begun.unlink(missing_ok=True)
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the store began to be written anew, and that did not end."""
+        return self._begun.exists()
+
     def check_finished(self, *works: Work) -> None:
         """Check that nothing that writes the store anew was interrupted.
 
@@ -109,8 +114,9 @@ class Handover:
         """Return a partition's part of the states; empty ones where there was no history.
 
         Raises:
-            StateError: a file is damaged.
+            StateError: a file is damaged, or gone while others of them are there.
         """
+        self._check_together()
         states = empty_states(task)
         for role in ROLES:
             if self._path(role).exists():
@@ -132,8 +138,9 @@ class Handover:
         """Return the last position of a partition that the states count.
 
         Raises:
-            StateError: the file of positions is damaged.
+            StateError: the file of positions is damaged, or files are gone that belong to it.
         """
+        self._check_together()
         return self._read_positions().get(partition, 0)
 
     def last(self, task: Task) -> Handed:
@@ -142,6 +149,7 @@ class Handover:
         Raises:
             StateError: the files are damaged, or do not belong together.
         """
+        self._check_together()
         states = empty_states(task)
         for role in ROLES:
             if self._path(role).exists():
@@ -155,6 +163,18 @@ class Handover:
                 remedy=_REMEDY,
             )
         return Handed(states, self._read_positions(), watermarks.pop())
+
+    def _check_together(self) -> None:
+        """Check that all files are there, or none: a lost one must not pass for no history."""
+        files = [*(self._path(role) for role in ROLES), self._positions]
+        gone = [path for path in files if not path.exists()]
+        if gone and len(gone) < len(files):
+            raise StateError(
+                str(gone[0]),
+                expected="a file, beside the others that were handed over with it",
+                found="none",
+                remedy=_REMEDY,
+            )
 
     def _read_positions(self) -> dict[int, int]:
         if not self._positions.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -79,6 +80,25 @@ def test_damaged_file_is_named_with_the_remedy(task: Task, tmp_path: Path, conte
             with pytest.raises(StateError, match="states in Arrow's format"):
                 handover.load(task, 0, PARTITIONS)
         path.write_bytes(before)
+
+
+def test_lost_file_does_not_pass_for_no_history(task: Task, tmp_path: Path) -> None:
+    """A fresh home has no file at all; where some are there, each of the others is missed."""
+    assert loaded(Handover(tmp_path), task, "subject", 0) == []
+    assert Handover(tmp_path).position(0) == 0
+    Handover(tmp_path).save(states(task, 3), {0: 1})
+    for path in list(tmp_path.iterdir()):
+        content = path.read_bytes()
+        path.unlink()
+        reads: tuple[Callable[[Handover], object], ...] = (
+            lambda handover: handover.load(task, 0, PARTITIONS),
+            lambda handover: handover.position(0),
+            lambda handover: handover.last(task),
+        )
+        for read in reads:
+            with pytest.raises(StateError, match=f"{path.name}: .* rebuild --accept-loss"):
+                read(Handover(tmp_path))
+        path.write_bytes(content)
 
 
 def test_state_that_was_cut_is_told(task: Task, tmp_path: Path) -> None:
