@@ -26,14 +26,14 @@ def show(console: Console, result: TrainResult) -> None:
     console.print(table)
     console.print(
         f"ONNX agrees with torch on {metrics['onnx_agreement']:.2%} of labels, "
-        f"int8 on {metrics['int8_agreement']:.2%}. "
-        f"Registered as version {result.version}."
+        f"int8 on {metrics['int8_agreement']:.2%}."
     )
     if "champion_difference" in metrics:
         console.print(
             f"Accuracy against the champion's on the same texts: "
             f"{metrics['champion_difference']:+.4f}."
         )
+    console.print(f"Registered as version {result.version}.")
     if result.gate.passed:
         console.print("Gate passed: this version is champion now.")
     else:
