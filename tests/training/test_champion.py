@@ -32,7 +32,7 @@ def package(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Cha
     """A version whose labels and features stand in another order than the task's do now."""
     folder = tmp_path_factory.mktemp("champion")
     tokenizer = load_tokenizer(tiny_encoder, MAX_LENGTH)
-    task = sample_task(tiny_encoder, epochs=3)
+    task = sample_task(tiny_encoder, epochs=5)
     rows = sample_rows(150)
     swapped = replace(rows, labels=1 - rows.labels, features=rows.features[:, ::-1].copy())
     model = fit(swapped, task, base=tiny_encoder, tokenizer=tokenizer, progress=Silent()).model
