@@ -326,6 +326,9 @@ def test_killed_at_random_moments_it_scores_each_mention_once(home: Path) -> Non
             eventually(lambda: written(home, MENTION_PREDICTION).height, partial(lt, before))
             time.sleep(generator.uniform(0, 0.15))  # the moment of the kill, not a wait
     with scoring(home) as process:
+        # Something for the last one, or it would be stopped while it still starts.
+        land(home, texts(range(landed, landed + 20)))
+        landed += 20
         eventually(lambda: written(home, MENTION_PREDICTION).height, lambda rows: rows == landed)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
