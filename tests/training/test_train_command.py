@@ -20,7 +20,7 @@ from tests.training.conftest import MENTIONS
 from tests.training.sample import MAX_LENGTH, sample_task, task_text
 from training_pipeline.bootstrap import training_pipeline
 from training_pipeline.cli import build_parser
-from training_pipeline.cli import train as train_once
+from training_pipeline.commands.train import train as train_once
 from training_pipeline.encoder import load_tokenizer
 from training_pipeline.evaluation.champion import ChampionPackage
 from training_pipeline.onnx_model import OnnxModel
