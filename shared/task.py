@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     model_validator,
 )
@@ -55,7 +56,17 @@ def _bounded(duration: timedelta) -> timedelta:
     return duration
 
 
-Duration = Annotated[timedelta, BeforeValidator(_read_duration), AfterValidator(_bounded)]
+def _written(duration: timedelta) -> str:
+    """Return the duration as a task file has it, so that a task in JSON can be read again."""
+    return f"{int(duration.total_seconds())}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    AfterValidator(_bounded),
+    PlainSerializer(_written, when_used="json"),
+]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 

@@ -45,4 +45,6 @@ def test_tokens_and_other_models_are_not_passed_on() -> None:
         "FTI_INFERENCE_TOKENS_FILE": "tokens",
         "FTI_INFERENCE_MODEL": "other",
     }
-    assert demo_environment(given).keys() == {"PATH", "FTI_HOME", "FTI_ONLINE_STORE"}
+    passed = demo_environment(given)
+    assert passed.pop("FTI_TRAINING_ALLOW_DIRTY") == "true"
+    assert passed.keys() == {"PATH", "FTI_HOME", "FTI_ONLINE_STORE"}

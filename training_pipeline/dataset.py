@@ -57,6 +57,13 @@ class Dataset:
     """Of the rows in order, the features' names and the versions."""
 
 
+class DatasetSource(Protocol):
+    """Where labelled mentions come from."""
+
+    def read(self, task: Task) -> Dataset:
+        """Return all labelled mentions of a task."""
+
+
 class FeastDataset:
     """Reads datasets from a feature store."""
 

@@ -15,7 +15,7 @@ from training_pipeline.dataset import Dataset
 from training_pipeline.evaluation.evaluation import FileEvaluation
 from training_pipeline.onnx_model import FULL_PRECISION
 from training_pipeline.pyfunc.flavor import add_pyfunc
-from training_pipeline.reproduction import REPRODUCTION_FILE
+from training_pipeline.reproduction.record import REPRODUCTION_FILE
 
 
 def complete_package(

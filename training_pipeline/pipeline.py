@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
+from shared.errors import StateError
 from shared.task import Task
 from training_pipeline.baseline import baseline_labels
-from training_pipeline.dataset import Dataset
+from training_pipeline.dataset import Dataset, DatasetSource
 from training_pipeline.encoder import load_tokenizer, resolve_base
 from training_pipeline.evaluation.behaviour_file import load_behaviour
 from training_pipeline.evaluation.champion import ChampionPackage, FeatureSchema
@@ -23,31 +26,38 @@ from training_pipeline.evaluation.scores import score
 from training_pipeline.export import export
 from training_pipeline.fit import Execution, fit
 from training_pipeline.gate.rules import accepts_int8, judge
-from training_pipeline.model import weight_hash
+from training_pipeline.kept import KeptError, KeptResults
 from training_pipeline.onnx_model import FULL_PRECISION, INT8, INT8_FILE
 from training_pipeline.package import complete_package
 from training_pipeline.progress import TrainingProgress
 from training_pipeline.quantise import quantise
 from training_pipeline.registry import Candidate, ModelRegistry
 from training_pipeline.report.page import Training, report
-from training_pipeline.reproduction import reproduction_record
-from training_pipeline.result import GateResult, RowCounts, TrainResult
-from training_pipeline.split import Split, split
-
-
-class DatasetSource(Protocol):
-    """Where labelled mentions come from."""
-
-    def read(self, task: Task) -> Dataset:
-        """Return all labelled mentions of a task."""
+from training_pipeline.reproduction.code import CodeState, code_state
+from training_pipeline.reproduction.record import ReproductionRecord
+from training_pipeline.reproduction.recording import evaluation_record, reproduction_record
+from training_pipeline.result import RowCounts, TrainResult
+from training_pipeline.split import row_counts, split
+from training_pipeline.system_metrics import SystemMonitor
+from training_pipeline.trained import Trained
 
 
 class TrainingPipeline:
     """Trains a task: load, split, baseline, fit, export, evaluate, gate, register."""
 
-    def __init__(self, source: DatasetSource, registry: ModelRegistry) -> None:
+    def __init__(
+        self, source: DatasetSource, registry: ModelRegistry, kept: KeptResults | None = None
+    ) -> None:
+        """Take where rows come from and where models go.
+
+        Args:
+            source: of labelled mentions.
+            registry: of models.
+            kept: keeps what the registry does not take; without it, that is lost.
+        """
         self.source = source
         self.registry = registry
+        self.kept = kept
 
     def run(
         self,
@@ -57,6 +67,8 @@ class TrainingPipeline:
         progress: TrainingProgress,
         reason: str,
         execution: Execution | None = None,
+        code: CodeState | None = None,
+        run_id: str | None = None,
     ) -> TrainResult:
         """Train once.
 
@@ -66,10 +78,44 @@ class TrainingPipeline:
             progress: hears of every stage.
             reason: why the run was asked for; kept with the version.
             execution: what the fit runs on, and where it is saved; by default only here, and not.
+            code: the code that runs; by default it is looked at now.
+            run_id: whoever asks for the same run again, and comes to the same weights, makes no
+                second version.
 
         Raises:
+            KeptError: the registry did not take the model, which is kept.
             FtiError: the task, the data or the registry does not allow it.
         """
+        execution, code = execution or Execution(), code or code_state()
+        self.registry.check()  # not only after hours of training
+        with SystemMonitor() as system:
+            trained = self._train(
+                task,
+                folder=folder,
+                progress=progress,
+                reason=reason,
+                execution=execution,
+                code=code,
+                run_id=run_id,
+            )
+        progress.stage("register")
+        candidate = replace(trained.candidate, system=system.samples)
+        result = self._register(replace(trained, candidate=candidate), run_id)
+        progress.step(1, 1)
+        return result
+
+    def _train(
+        self,
+        task: Task,
+        *,
+        folder: Path,
+        progress: TrainingProgress,
+        reason: str,
+        execution: Execution,
+        code: CodeState,
+        run_id: str | None,
+    ) -> Trained:
+        """Do all but registering."""
         started_at = time.time()
         training, labels = task.training, task.labels
         base = resolve_base(training.base)
@@ -101,6 +147,7 @@ class TrainingPipeline:
         files = {FULL_PRECISION: exported, INT8: exported.beside(small)}
 
         progress.stage("evaluate")
+        history = self.registry.history(task.name)
         with self._champion(task, folder) as champion:
             evaluation = evaluate(
                 files,
@@ -124,11 +171,18 @@ class TrainingPipeline:
         progress.stage("gate")
         verdict = judge(training.gate, evaluation)
 
-        progress.stage("register")
-        rows = row_counts(dataset, parts)
+        rows = row_counts(dataset.rows, parts)
         metrics = {**measurements(evaluation), **fitted.metrics}
+        exact = evaluation.files[FULL_PRECISION]
         record = reproduction_record(
-            task, dataset, rows, base=base, weight_sha256=weight_hash(fitted.model)
+            task,
+            dataset,
+            rows,
+            code=code.code,
+            base=base,
+            fitted=fitted,
+            processes=execution.processes,
+            evaluation=evaluation_record(exact.logits, exact.scores, parts.holdout, labels),
         )
         complete_package(
             evaluation.files,
@@ -137,45 +191,47 @@ class TrainingPipeline:
             dataset=dataset,
             golden_text=str(parts.holdout.texts[-1]),
             metrics=metrics,
-            reproduction=record,
+            reproduction=record.as_json(),
         )
-        registered = self.registry.register(
-            Candidate(
-                name=task.name,
-                folder=folder,
-                feature_hash=dataset.service.hash,
-                verdict=verdict,
-                reason=reason,
-                started_at=started_at,
-                params=parameters(task, dataset, rows),
-                metrics=metrics,
-                losses=fitted.losses,
-                reproduction=record,
-                report=report(
-                    Training(
-                        task=task.name,
-                        reason=reason,
-                        rows=rows,
-                        losses=fitted.losses,
-                        evaluation=evaluation,
-                        verdict=verdict,
-                        metrics=metrics,
-                        history=self.registry.history(task.name),
-                    )
-                ),
-            )
-        )
-        progress.step(1, 1)
-        return TrainResult(
-            run_id=registered.run_id,
-            version=registered.version,
-            gate=GateResult(
-                passed=verdict.passed, reasons=list(verdict.reasons), notes=list(verdict.notes)
-            ),
+        candidate = Candidate(
+            name=task.name,
+            folder=folder,
+            feature_hash=dataset.service.hash,
+            verdict=verdict,
+            reason=reason,
+            started_at=started_at,
+            params=parameters(task, dataset, rows),
             metrics=metrics,
-            rows=rows,
-            dataset_sha256=dataset.sha256,
+            losses=fitted.losses,
+            reproduction=record.as_json(),
+            report=report(
+                Training(
+                    task=task.name,
+                    reason=reason,
+                    rows=rows,
+                    losses=fitted.losses,
+                    evaluation=evaluation,
+                    verdict=verdict,
+                    metrics=metrics,
+                    history=history,
+                )
+            ),
+            code_diff=code.diff.decode(errors="replace"),
+            champion=champion.version if champion else None,
+            candidate_id=candidate_id(run_id, record),
         )
+        return Trained(candidate, rows, dataset.sha256)
+
+    def _register(self, trained: Trained, run_id: str | None) -> TrainResult:
+        """Register what was trained; keep it if the registry does not take it."""
+        try:
+            return trained.result(self.registry.register(trained.candidate))
+        except StateError as error:
+            if self.kept is None:
+                raise
+            moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+            name = run_id or f"{moment}-{trained.candidate.name}"
+            raise KeptError(self.kept.keep(name, trained), error.found) from error
 
     @contextmanager
     def _champion(self, task: Task, folder: Path) -> Iterator[ChampionPackage | None]:
@@ -198,11 +254,9 @@ def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, ob
     }
 
 
-def row_counts(dataset: Dataset, parts: Split) -> RowCounts:
-    """Return how many labelled mentions went where."""
-    return RowCounts(
-        labelled=len(dataset.rows),
-        folded=parts.folded,
-        train=len(parts.train),
-        holdout=len(parts.holdout),
-    )
+def candidate_id(run_id: str | None, record: ReproductionRecord) -> str:
+    """Return what tells a candidate from others: chance, but for a run that may be asked twice."""
+    if run_id is None:
+        return uuid.uuid4().hex
+    told = f"{run_id} {record.dataset.sha256} {record.fit.weight_sha256}"
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

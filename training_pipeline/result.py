@@ -37,6 +37,8 @@ class TrainResult(_Part):
     version: str
     """The registered model version."""
     gate: GateResult
+    champion: bool | None = None
+    """Whether it became champion; None in results of earlier releases, where a pass made it so."""
     metrics: dict[str, float]
     rows: RowCounts
     dataset_sha256: str

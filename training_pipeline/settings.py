@@ -20,6 +20,13 @@ class TrainingSettings(Settings):
     training_checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     """Save after each so many steps, too."""
 
+    training_allow_dirty: bool = False
+    """Register from code that differs from its commit; the difference is kept with the version."""
+    training_commit: Annotated[str, Field(pattern=r"^([0-9a-f]{7,64})?$")] = ""
+    """The commit of the code, where it is in no clone of git: an image sets it when it is built."""
+    training_keep_unfinished_days: Annotated[float, Field(ge=0)] = 7.0
+    """How old a registry's run that never ended must be for ``clean-registry`` to delete it."""
+
     @property
     def training_home(self) -> Path:
         """The folder of requested runs, their logs and files in the making."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from shared.errors import StateError
 from shared.task import Training
+from training_pipeline.result import RowCounts
 from training_pipeline.rows import Rows
 
 
@@ -52,3 +53,10 @@ def split(rows: Rows, training: Training, labels: list[str]) -> Split:
             remedy="Load more labelled mentions, or raise training.max_texts.",
         )
     return Split(train=train, holdout=holdout, folded=len(rows) - len(single))
+
+
+def row_counts(rows: Rows, parts: Split) -> RowCounts:
+    """Return how many labelled mentions went where."""
+    return RowCounts(
+        labelled=len(rows), folded=parts.folded, train=len(parts.train), holdout=len(parts.holdout)
+    )

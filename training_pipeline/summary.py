@@ -34,8 +34,10 @@ def show(console: Console, result: TrainResult) -> None:
             f"{metrics['champion_difference']:+.4f}."
         )
     console.print(f"Registered as version {result.version}.")
-    if result.gate.passed:
+    if result.gate.passed and result.champion:
         console.print("Gate passed: this version is champion now.")
+    elif result.gate.passed:
+        console.print("Gate passed, but this version is not champion: see the note.")
     else:
         console.print("Gate failed: the champion stays. Because:")
         for reason in result.gate.reasons:

@@ -31,7 +31,8 @@ def main() -> int:
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
     try:
-        _run(dict(os.environ), Console(), stop)
+        # On a developer's machine code has changes; the record of a version tells them.
+        _run({"FTI_TRAINING_ALLOW_DIRTY": "true", **os.environ}, Console(), stop)
     except FtiError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command line's answer
         return 1

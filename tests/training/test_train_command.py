@@ -65,6 +65,10 @@ class KeepsTheFolder:
         )
         self._copy = copy
 
+    def check(self) -> None:
+        """Ask the registry."""
+        self._registry.check()
+
     def fetch_champion(self, name: str, folder: Path) -> ChampionPackage | None:
         """Ask the registry."""
         return self._registry.fetch_champion(name, folder)
@@ -85,7 +89,7 @@ def test_a_run_that_fails_its_gate(
     """A failed gate exits 3 and says why in words; the version is kept for people to look at."""
     (tmp_path / "task.toml").write_text(task_text(tiny_encoder, min_gain=0.9))
     options = build_parser().parse_args(["train", "--task", str(tmp_path / "task.toml")])
-    assert train_once(options, TrainingSettings(home=filled_home)) == 3
+    assert train_once(options, TrainingSettings(home=filled_home, training_allow_dirty=True)) == 3
     told = capsys.readouterr().out
     assert "Gate failed: the champion stays." in told
     assert "gain over baseline (fp32): wanted more than 0.9000" in told
@@ -122,6 +126,7 @@ def test_the_package_is_what_serving_needs(
     assert small.max_logit_difference == result.metrics["int8_max_logit_difference"]
     assert small.accepted == (not any("int8 is withheld" in note for note in result.gate.notes))
     record = json.loads((copy / "repro.json").read_text())
+    assert record["format"] == 2
     assert record["dataset"]["sha256"] == result.dataset_sha256
     assert record["task"]["training"]["max_length"] == MAX_LENGTH
 
@@ -169,7 +174,7 @@ def test_an_interrupted_run_goes_on(
     checkpoints = filled_home / "training" / "checkpoints" / "flights"
     assert len(list(checkpoints.glob("*.pt"))) == 1
 
-    settings = TrainingSettings(home=filled_home)
+    settings = TrainingSettings(home=filled_home, training_allow_dirty=True)
     with pytest.raises(StateError, match=r"found training\.seed 7, not 8; .* Give --fresh"):
         train_once(build_parser().parse_args(["train", "--task", str(other)]), settings)
     stop = StopRequest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,12 +17,14 @@ from training_pipeline.progress import JsonLines, Terminal
 from training_pipeline.settings import TrainingSettings
 from training_pipeline.stop import StopRequest
 
-EXIT_GATE_FAILED = 3
+EXIT_GATE_FAILED, EXIT_KEPT = 3, 4
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "exit codes: 0 gate passed, 3 gate failed, 1 error, 2 wrong usage, 130 interrupted"
+        "exit codes: 0 gate passed, 3 gate failed, 4 trained and kept, since the registry did not"
+        " take it, 1 error, 2 wrong usage, 130 interrupted"
     )
     add_task(parser)
     parser.add_argument(
@@ -29,6 +32,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_progress(parser)
     parser.add_argument("--result", type=Path, metavar="FILE", help="write the result as JSON")
+    parser.add_argument(
+        "--run-id",
+        type=_run_id,
+        metavar="ID",
+        help="of whoever asks: what is kept goes by it, and asking again makes no second version",
+    )
+    parser.add_argument(
+        "--allow-dirty",
+        action="store_true",
+        help="train from code with uncommitted changes, which are kept with the version",
+    )
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
         "--fresh", action="store_true", help="begin anew, even if a run was interrupted"
@@ -40,6 +54,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _run_id(text: str) -> str:
+    if not RUN_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"expected at most 100 letters, digits and . _ -, found {text!r}"
+        )
+    return text
+
+
 def train(
     options: argparse.Namespace, settings: TrainingSettings, stop: StopRequest | None = None
 ) -> int:
@@ -49,6 +71,8 @@ def train(
         reason=options.reason,
         fresh=options.fresh,
         supersede=options.supersede,
+        allow_dirty=options.allow_dirty,
+        run_id=options.run_id,
     )
     stop = stop or StopRequest()
     if options.progress == "json":
@@ -77,9 +101,15 @@ def train(
 
 
 def _run(options: argparse.Namespace, settings: TrainingSettings) -> int:
+    from training_pipeline.kept import KeptError
+
     stop = StopRequest()
     stop.listen()
-    return train(options, settings, stop)
+    try:
+        return train(options, settings, stop)
+    except KeptError as kept:
+        sys.stderr.write(f"trained, but not registered: {kept}\n")
+        return EXIT_KEPT
 
 
 TRAIN = Command("train", "train once and register", _run, _add_arguments)

@@ -10,6 +10,7 @@ from training_pipeline.fit.processes import Processes
 from training_pipeline.model import MentionClassifier, weight_hash
 
 FORMAT = 1
+INITIAL_WEIGHTS = "weights at the start"
 _MOST_NAMED = 5
 
 Fingerprint = dict[str, str]
@@ -31,7 +32,7 @@ def fingerprint_of(
         **{f"training.{name}": str(value) for name, value in training.items()},
         "labels": ", ".join(task.labels),
         "rows": f"{len(examples)} of SHA-256 {examples.sha256}",
-        "weights at the start": weight_hash(model),
+        INITIAL_WEIGHTS: weight_hash(model),
         "processes": str(processes.world),
         "device": processes.device.type,
         "torch": str(torch.__version__),

@@ -16,7 +16,12 @@ from training_pipeline.fit.checkpoint import state_in
 from training_pipeline.fit.early_stopping import EarlyStopping
 from training_pipeline.fit.examples import Examples, Order, hold_back, tokenise
 from training_pipeline.fit.execution import Execution
-from training_pipeline.fit.fingerprint import Fingerprint, differences, fingerprint_of
+from training_pipeline.fit.fingerprint import (
+    INITIAL_WEIGHTS,
+    Fingerprint,
+    differences,
+    fingerprint_of,
+)
 from training_pipeline.fit.loop import Loop
 from training_pipeline.fit.loss import LossParts, class_weights
 from training_pipeline.fit.optimizer import make_optimizer
@@ -40,6 +45,8 @@ class Fitted:
     """By step; empty without patience."""
     calibration: Calibration | None
     """None if there were too few rows to validate on."""
+    initial_weight_sha256: str
+    """Of the weights before the first step."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -143,7 +150,13 @@ def _fit(
         calibration = calibrate(validation.logits(model), held.labels)
     if calibration is not None:
         apply_temperature(model, calibration.temperature)
-    return Fitted(model.cpu().eval(), state.losses, state.stopping.losses, calibration)
+    return Fitted(
+        model.cpu().eval(),
+        state.losses,
+        state.stopping.losses,
+        calibration,
+        initial_weight_sha256=fingerprint[INITIAL_WEIGHTS],
+    )
 
 
 def _shared(given: Examples | None, execution: Execution) -> Examples:

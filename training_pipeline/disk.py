@@ -1,0 +1,99 @@
+"""The disk: files that are written whole or not at all, and errors of a disk that is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.errors import StateError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REMEDY = "Make room and run the same command again."
+
+
+@contextmanager
+def disk_errors(place: str) -> Iterator[None]:
+    """Turn what the disk refuses into an error for people.
+
+    Raises:
+        StateError: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise no_room(place, error) from error
+
+
+@contextmanager
+def full_disk_errors(place: str) -> Iterator[None]:
+    """Turn only a lack of room into an error for people; others go their way.
+
+    Libraries wrap what the system said, so the causes of an error are looked at, too.
+
+    Raises:
+        StateError: there was no room.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, StateError) or (full := lack_of_room(error)) is None:
+            raise
+        raise no_room(place, full) from error
+
+
+def lack_of_room(error: BaseException | None) -> OSError | None:
+    """Return the error, or the one behind it, that tells of a full disk or a quota."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def no_room(place: str, error: OSError) -> StateError:
+    """Return the error for people."""
+    return StateError(
+        place,
+        expected="a disk that takes what is written",
+        found=error.strerror or type(error).__name__,
+        remedy=_REMEDY if error.errno in _NO_ROOM else "",
+    )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside, sync it and rename it: whatever happens, it is whole or not there.
+
+    Raises:
+        StateError: the disk does not take it.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with disk_errors(f"file {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+def sync_tree(folder: Path, *, below: bool = True) -> None:
+    """Make a folder, and all below it, last beyond a loss of power."""
+    for path in folder.rglob("*") if below else ():
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

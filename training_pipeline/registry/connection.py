@@ -1,0 +1,55 @@
+"""The connection to MLflow: its client, its errors as ours, and how long it is waited for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shared.errors import StateError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_RETRIES = "3"
+"""Of a request that fails; with MLflow's pauses about 15 seconds. Its default are four minutes."""
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """Return a client. In the embedded mode this makes MLflow's tables, if they are missing."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
+    from mlflow import MlflowClient
+
+    with warnings.catch_warnings():
+        # MLflow sets up its tables in a way that its database library deprecates.
+        warnings.filterwarnings("ignore", message="The ``noload``", category=DeprecationWarning)
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def registry_errors(expected: str, remedy: str) -> Iterator[None]:
+    """Turn whatever MLflow and the database behind it raise, errors of their own, into ours."""
+    try:
+        yield
+    except StateError:
+        raise
+    except Exception as error:
+        raise StateError(
+            "model registry",
+            expected=expected,
+            found=type(error).__name__,
+            remedy=remedy,
+        ) from error
+
+
+def quoted(text: str) -> str:
+    """Return a text as MLflow's filters take it.
+
+    Raises:
+        StateError: it holds a quote, which they have no way to write.
+    """
+    if "'" in text:
+        raise StateError("model registry", expected="a name without quotes", found=text)
+    return f"'{text}'"

@@ -1,0 +1,1 @@
+"""Reproduction: what a version came about from, and how far training it again comes."""
