@@ -5,6 +5,7 @@ The only module here that knows Feast.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 # Wide enough for everything, narrow enough for timestamps in nanoseconds.
 _EVER = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+_MOST_NAMED = 5
+_PINNED_REMEDY = (
+    "Table versions that were vacuumed stay gone; FTI_FEATURES_KEEP_VERSIONS_DAYS says how long"
+    " they can be read."
+)
 _REMEDY = "Run `python -m feature_pipeline backfill` with labelled texts, or post labels."
 
 
@@ -69,6 +75,7 @@ class FeastDataset:
 
     def __init__(self, store: FeatureStore) -> None:
         self._store = store
+        self._pinned = bool(store.config.offline_store.versions)
 
     def read(self, task: Task) -> Dataset:
         """Return all labelled mentions of a task, oldest first.
@@ -132,7 +139,7 @@ class FeastDataset:
                 found="none of that name",
                 remedy=_REMEDY,
             )
-        with _reading(f"view {view}"):
+        with _reading(f"view {view}", pinned=self._pinned):
             job = self._store.provider.offline_store.pull_latest_from_table_or_query(
                 config=self._store.config,
                 data_source=source,
@@ -157,7 +164,7 @@ class FeastDataset:
         )
         with registry_errors(self._store):
             registered = self._store.get_feature_service(service.name)
-        with _reading("historical features"):
+        with _reading("historical features", pinned=self._pinned):
             job = self._store.get_historical_features(
                 entity_df=asked.to_pandas(),
                 features=registered,
@@ -178,7 +185,7 @@ class FeastDataset:
 
 
 @contextmanager
-def _reading(what: str) -> Iterator[None]:
+def _reading(what: str, *, pinned: bool = False) -> Iterator[None]:
     """Turn whatever the offline store raises, a plug-in with errors of its own, into ours."""
     try:
         yield
@@ -187,17 +194,20 @@ def _reading(what: str) -> Iterator[None]:
             f"feature store, {what}",
             expected="rows that can be read",
             found=type(error).__name__,
-            remedy=_REMEDY,
+            remedy=_PINNED_REMEDY if pinned else _REMEDY,
         ) from error
 
 
 def _check_labels(found: list[str], expected: list[str]) -> None:
-    strange = sorted(set(found) - set(expected))
+    strange = Counter(label for label in found if label not in expected)
     if strange:
+        most = strange.most_common(_MOST_NAMED)
+        named = ", ".join(f"{label!r} on {rows:,}" for label, rows in most)
+        more = f", and {len(strange) - len(most)} other labels" if len(strange) > len(most) else ""
         raise StateError(
             "feature store, view mention_label",
             expected=f"labels of the task: {', '.join(expected)}",
-            found=f"{', '.join(map(repr, strange[:5]))} on {sum(x in strange for x in found)} rows",
+            found=f"{named} of {len(found):,} rows{more}",
             remedy="Add the labels to the task file, or correct them with new labels.",
         )
     absent = sorted(set(expected) - set(found))

@@ -58,12 +58,22 @@ def resolve_base(base: str) -> Path:
     elif Path(base).expanduser().is_dir():
         folder = Path(base).expanduser()
     elif base.startswith(_LOOKS_LIKE_A_PATH) or not _HUB_NAME.fullmatch(base):
-        raise TaskError(_PLACE, expected="a folder with an encoder", found=f"no folder {base}")
+        raise TaskError(
+            _PLACE,
+            expected="a folder with an encoder",
+            found=f"no folder {base}",
+            remedy="Check the path: a relative one is seen from the current folder.",
+        )
     else:
         folder = _hub_folder(base)
     for name in (_CONFIG, _TOKENIZER):
         if not (folder / name).is_file():
-            raise TaskError(_PLACE, expected=f"a file {name} in {folder}", found="none")
+            raise TaskError(
+                _PLACE,
+                expected=f"a file {name} in {folder}",
+                found="none",
+                remedy="Name a folder as transformers saves one, with a fast tokenizer.",
+            )
     if not any(folder.glob("*.safetensors")):
         raise TaskError(
             _PLACE,
@@ -132,6 +142,7 @@ def _package_folder(base: str) -> Path:
             _PLACE,
             expected=f"a folder {inside!r} with a {_CONFIG} in package {name!r}",
             found="none among the package's files",
+            remedy="Name the folder inside the package that holds the encoder.",
         )
     return Path(str(min(found, key=lambda file: len(file.parts)).locate())).parent
 

@@ -41,7 +41,7 @@ class KeptError(StateError):
 class _Document(BaseModel):
     """What ``candidate.json`` holds: all of a candidate that is no file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     format: Literal[1] = 1
     name: str

@@ -11,6 +11,8 @@ from shared.task import Training
 from training_pipeline.result import RowCounts
 from training_pipeline.rows import Rows
 
+_LEAST_ROWS = 2
+
 
 @dataclass(frozen=True)
 class Split:
@@ -38,9 +40,16 @@ def split(rows: Rows, training: Training, labels: list[str]) -> Split:
         labels: the task's labels.
 
     Raises:
-        StateError: one of the sides would be empty, or a label has no row to learn from.
+        StateError: there are too few rows, or a label has none to learn from.
     """
     single = fold_copies(rows)
+    if len(single) < _LEAST_ROWS:
+        raise StateError(
+            "split of the labelled mentions",
+            expected=f"{_LEAST_ROWS} texts at least: one to learn from, one to be measured on",
+            found=f"{len(single)}, of {len(rows)} labelled mentions without near-copies",
+            remedy="Load more labelled mentions.",
+        )
     held = min(max(1, round(len(single) * training.holdout_share)), training.max_holdout)
     older, holdout = single.take(slice(0, -held)), single.take(slice(-held, None))
     train = older.take(slice(-training.max_texts, None)) if training.max_texts else older

@@ -82,7 +82,7 @@ def test_a_dataset_can_be_read_at_the_versions_that_it_names(tmp_path: Path, tas
 @pytest.mark.parametrize(
     ("labels_become", "message"),
     [
-        (pl.lit("angry"), "found 'angry' on 20 rows"),
+        (pl.lit("angry"), "found 'angry' on 20 of 20 rows"),
         (pl.lit("negative"), "found none labelled positive"),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import mlflow
@@ -11,7 +12,8 @@ from shared.errors import StateError
 from shared.model_registry import tracking_uri
 from shared.places import Places
 from training_pipeline.gate.verdict import Failure, Verdict
-from training_pipeline.registry import Candidate, MlflowRegistry
+from training_pipeline.registry import ANY, Candidate, MlflowRegistry, Sample
+from training_pipeline.registry.registration import Registration
 
 PASSED = Verdict()
 FAILED = Verdict(
@@ -50,8 +52,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def candidate(name: str, folder: Path, verdict: Verdict) -> Candidate:
-    """Return a candidate with this verdict."""
+def candidate(name: str, folder: Path, verdict: Verdict, champion: str | None = ANY) -> Candidate:
+    """Return a candidate with this verdict about this champion."""
     return Candidate(
         name=name,
         folder=folder,
@@ -64,6 +66,9 @@ def candidate(name: str, folder: Path, verdict: Verdict) -> Candidate:
         losses=[0.7] * 1_500,
         reproduction={"seed": 7},
         report="<!doctype html><p>a report</p>",
+        code_diff="+ a line",
+        system=[Sample(1_767_225_700.5, {"system/cpu_utilization_percentage": 12.5})],
+        champion=champion,
     )
 
 
@@ -116,6 +121,9 @@ def test_a_run_remembers_how_it_came_about(
     assert run.info.artifact_uri.startswith(Places.embedded(home).mlflow_artifacts)
     verdict = json.loads(Path(client.download_artifacts(made.run_id, "verdict.json")).read_text())
     assert (verdict["passed"], verdict["failures"][0]["rule"]) == (False, "min_accuracy")
+    assert Path(client.download_artifacts(made.run_id, "code.diff")).read_text() == "+ a line"
+    (sample,) = client.get_metric_history(made.run_id, "system/cpu_utilization_percentage")
+    assert (sample.value, sample.timestamp) == (12.5, 1_767_225_700_500)
     page = Path(client.download_artifacts(made.run_id, "report.html"))
     assert page.read_text() == "<!doctype html><p>a report</p>"
     version = client.get_model_version("remembered", made.version)
@@ -143,6 +151,100 @@ def test_an_interrupted_registration_leaves_no_version(
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "KILLED"
     assert client.search_model_versions("name = 'interrupted'") == []
+
+
+@pytest.mark.parametrize(
+    "cut", ["log_artifacts", "create_model_version", "set_registered_model_alias"]
+)
+def test_a_registration_that_was_cut_short_is_gone_on_with(
+    registry: MlflowRegistry,
+    client: MlflowClient,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: str,
+) -> None:
+    """Wherever it was killed: one finished run, one version, and the alias on it; once again, too.
+
+    What a killed process could not do any more, marking its run, is not done here either.
+    """
+    name = f"cut_{cut}"
+    asked = candidate(name, folder, PASSED)
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, cut, killed)
+        patched.setattr(Registration, "_mark_killed", killed)
+        with pytest.raises(SystemExit):
+            registry.register(asked)
+    made = [registry.register(asked) for _ in range(2)]
+    assert made[0] == made[1]
+    assert (made[0].version, made[0].champion, made[0].note) == ("1", True, "")
+    experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert (run.info.run_id, run.info.status) == (made[0].run_id, "FINISHED")
+    assert aliases(client, name) == {"champion": "1"}
+
+
+def test_another_champion_than_the_one_compared_with_stays(
+    registry: MlflowRegistry, client: MlflowClient, folder: Path
+) -> None:
+    """The version is there, the alias stays, and the verdict says why."""
+    registry.register(candidate("swapped", folder, PASSED, None))
+    registry.register(candidate("swapped", folder, PASSED, "1"))
+    late = registry.register(candidate("swapped", folder, PASSED, "1"))
+    assert (late.version, late.champion) == ("3", False)
+    assert late.note == "the champion is version 2 now, and the verdict is about version 1"
+    verdict = json.loads(Path(client.download_artifacts(late.run_id, "verdict.json")).read_text())
+    assert verdict["skipped"] == [{"rule": "alias champion", "reason": late.note}]
+    assert aliases(client, "swapped") == {"champion": "2", "previous": "1"}
+    first = registry.register(candidate("swapped", folder, PASSED, None))
+    assert first.note == "the champion is version 2 now, and the verdict is about none"
+
+
+def test_a_champion_that_was_rolled_back_stays_so(
+    registry: MlflowRegistry, client: MlflowClient, folder: Path
+) -> None:
+    """Asked again after somebody moved the alias back, the registration does not undo that."""
+    registry.register(candidate("rolled", folder, PASSED, None))
+    second = candidate("rolled", folder, PASSED, "1")
+    registry.register(second)
+    client.set_registered_model_alias("rolled", "champion", "1")
+    again = registry.register(second)
+    assert (again.version, again.champion) == ("2", False)
+    assert aliases(client, "rolled")["champion"] == "1"
+
+
+def test_only_runs_without_a_version_are_left_over(
+    registry: MlflowRegistry, client: MlflowClient, folder: Path
+) -> None:
+    """Killed and failed ones at any age, running ones when they are old; no registered one."""
+    made = registry.register(candidate("left", folder, PASSED))
+    client.set_terminated(made.run_id, status="KILLED")  # a version points at it all the same
+    experiment = client.get_experiment_by_name("left")
+    assert experiment is not None
+    now = datetime.now(UTC)
+    runs = {}
+    for name, age, status in (
+        ("killed", 0, "KILLED"),
+        ("failed", 0, "FAILED"),
+        ("finished", 90, "FINISHED"),
+        ("old", 8, "RUNNING"),
+        ("young", 6, "RUNNING"),
+    ):
+        began = int((now - timedelta(days=age)).timestamp() * 1000)
+        runs[name] = client.create_run(experiment.experiment_id, start_time=began).info.run_id
+        if status != "RUNNING":
+            client.set_terminated(runs[name], status=status)
+    found = registry.leftovers("left", now - timedelta(days=7))
+    assert {one.run_id for one in found} == {runs["killed"], runs["failed"], runs["old"]}
+    for one in found:
+        registry.delete(one)
+    assert registry.leftovers("left", now - timedelta(days=7)) == []
+    assert registry.leftovers("never_heard_of", now) == []
+    assert client.get_run(made.run_id).info.lifecycle_stage == "active"
 
 
 def test_the_champion_is_fetched(registry: MlflowRegistry, folder: Path, tmp_path: Path) -> None:

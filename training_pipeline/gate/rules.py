@@ -132,6 +132,14 @@ def _champion(gate: Gate, evaluation: Evaluation) -> Iterator[Failure]:
 def _skipped(evaluation: Evaluation) -> Iterator[Skipped]:
     if isinstance(evaluation.comparison, Uncompared):
         yield Skipped(rule="max_champion_loss", reason=evaluation.comparison.reason)
+    measured = {one.label for one in evaluation.linear.per_label}
+    for label in evaluation.labels:
+        if label not in measured:
+            yield Skipped(
+                rule=f"every rule about label {label}",
+                reason="no held-out text has it; load newer texts of it, or raise"
+                " training.holdout_share",
+            )
     if evaluation.untested:
         yield Skipped(
             rule="behaviour",
