@@ -87,7 +87,6 @@ class TrainingPipeline:
             FtiError: the task, the data or the registry does not allow it.
         """
         execution, code = execution or Execution(), code or code_state()
-        self.registry.check()  # not only after hours of training
         with SystemMonitor() as system:
             trained = self._train(
                 task,
@@ -121,6 +120,7 @@ class TrainingPipeline:
         base = resolve_base(training.base)
         tokenizer = load_tokenizer(base, training.max_length)
         behaviour = load_behaviour(task)
+        self.registry.check()  # now, not after hours of training
 
         progress.stage("load")
         dataset = self.source.read(task)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shared.task import Gate
 from tests.training.evaluated import ROWS, SPEED, evaluated, with_text
+from tests.training.sample import LABELS
 from training_pipeline.evaluation.evaluation import Evaluation
 from training_pipeline.gate.rules import accepts_int8, judge
 from training_pipeline.gate.verdict import MAX_CHARACTERS, MAX_ROWS, Verdict
@@ -146,6 +147,15 @@ def test_a_comparison_that_was_not_made_is_told() -> None:
     verdict = judge(Gate(), evaluated())
     assert verdict.notes == ("max_champion_loss was not applied: there is no champion yet",)
     assert judge(Gate(), evaluated(champion_wrong=20)).notes == ()
+
+
+def test_a_label_that_no_held_out_text_has_is_told() -> None:
+    """Nothing was measured about it, which a pass must not hide."""
+    evaluation = replace(evaluated(champion_wrong=20), labels=[*LABELS, "neutral"])
+    (note,) = judge(Gate(), evaluation).notes
+    assert note.startswith(
+        "every rule about label neutral was not applied: no held-out text has it; load newer"
+    )
 
 
 def test_a_rate_without_tests_fails() -> None:

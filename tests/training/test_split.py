@@ -70,3 +70,11 @@ def test_a_label_without_texts_is_named() -> None:
     rows = rows_of(list(range(10)), [0] * 9 + [1])
     with pytest.raises(StateError, match="no text labelled positive"):
         split(rows, Training(base="x"), LABELS)
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_a_single_text_cannot_be_split(copies: int) -> None:
+    """However many copies of it there are; the message tells how many rows that is."""
+    with pytest.raises(StateError, match=f"found 1, of {copies} labelled mentions") as raised:
+        split(rows_of([7] * copies, [0] * copies), Training(base="x"), LABELS)
+    assert raised.value.remedy == "Load more labelled mentions."
