@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import StateError
+from shared.errors import FtiError, StateError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REMEDY = "Make room and run the same command again."
@@ -39,7 +39,7 @@ def full_disk_errors(place: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, StateError) or (full := lack_of_room(error)) is None:
+        if isinstance(error, FtiError) or (full := lack_of_room(error)) is None:
             raise
         raise no_room(place, full) from error
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +14,7 @@ from pathlib import Path
 from shared.errors import StateError
 from shared.task import Task
 from training_pipeline.baseline import baseline_labels
-from training_pipeline.dataset import Dataset, DatasetSource
+from training_pipeline.dataset import DatasetSource
 from training_pipeline.encoder import load_tokenizer, resolve_base
 from training_pipeline.evaluation.behaviour_file import load_behaviour
 from training_pipeline.evaluation.champion import ChampionPackage, FeatureSchema
@@ -34,12 +32,11 @@ from training_pipeline.quantise import quantise
 from training_pipeline.registry import Candidate, ModelRegistry
 from training_pipeline.report.page import Training, report
 from training_pipeline.reproduction.code import CodeState, code_state
-from training_pipeline.reproduction.record import ReproductionRecord
 from training_pipeline.reproduction.recording import evaluation_record, reproduction_record
-from training_pipeline.result import RowCounts, TrainResult
+from training_pipeline.result import TrainResult
 from training_pipeline.split import row_counts, split
 from training_pipeline.system_metrics import SystemMonitor
-from training_pipeline.trained import Trained
+from training_pipeline.trained import Trained, candidate_id, parameters
 
 
 class TrainingPipeline:
@@ -240,23 +237,3 @@ class TrainingPipeline:
         prefix = f"run-{os.getpid()}-champion-"
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as fetched:
             yield self.registry.fetch_champion(task.name, Path(fetched))
-
-
-def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, object]:
-    """Return what a person filters runs by: the training section, rows and data."""
-    gate = task.training.gate.model_dump(exclude_none=True)
-    return {
-        **task.training.model_dump(exclude={"gate"}),
-        **{f"gate_{name}": value for name, value in gate.items()},
-        **rows.model_dump(),
-        **{f"version_{view}": version for view, version in dataset.versions.items()},
-        "dataset_sha256": dataset.sha256,
-    }
-
-
-def candidate_id(run_id: str | None, record: ReproductionRecord) -> str:
-    """Return what tells a candidate from others: chance, but for a run that may be asked twice."""
-    if run_id is None:
-        return uuid.uuid4().hex
-    told = f"{run_id} {record.dataset.sha256} {record.fit.weight_sha256}"
-    return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.task import Task
+from training_pipeline.dataset import Dataset
 from training_pipeline.registry.candidate import Candidate, Registered
+from training_pipeline.reproduction.record import ReproductionRecord
 from training_pipeline.result import GateResult, RowCounts, TrainResult
 
 
@@ -31,3 +37,23 @@ class Trained:
             rows=self.rows,
             dataset_sha256=self.dataset_sha256,
         )
+
+
+def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, object]:
+    """Return what a person filters runs by: the training section, rows and data."""
+    gate = task.training.gate.model_dump(exclude_none=True)
+    return {
+        **task.training.model_dump(exclude={"gate"}),
+        **{f"gate_{name}": value for name, value in gate.items()},
+        **rows.model_dump(),
+        **{f"version_{view}": version for view, version in dataset.versions.items()},
+        "dataset_sha256": dataset.sha256,
+    }
+
+
+def candidate_id(run_id: str | None, record: ReproductionRecord) -> str:
+    """Return what tells a candidate from others: chance, but for a run that may be asked twice."""
+    if run_id is None:
+        return uuid.uuid4().hex
+    told = f"{run_id} {record.dataset.sha256} {record.fit.weight_sha256}"
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
