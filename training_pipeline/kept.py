@@ -165,9 +165,9 @@ def settle_kept(folder: Path, result: TrainResult, result_file: Path | None = No
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != RESULT_FILE or result_file is not None:
+        elif not path.samefile(target):
             path.unlink()
-    if result_file is not None and result_file.parent.absolute() != folder.absolute():
+    if not any(folder.iterdir()):
         folder.rmdir()
 
 

@@ -146,9 +146,15 @@ def _again(
 def _alone(work: Path, *, stays: bool) -> Iterator[None]:
     """Hold a folder; at a good end it goes, unless it stays."""
     remedy = "Wait for that repetition to end, or give --work another folder."
-    if work.exists() and not work.is_dir():
-        raise StateError(str(work), expected="a folder to work in", found="a file")
-    with hold_file(work / "in-use.lock", place=f"folder {work}", remedy=remedy):
+    lock = work / "in-use.lock"
+    if work.exists() and not lock.exists() and (not work.is_dir() or any(work.iterdir())):
+        raise StateError(
+            f"--work {work}",
+            expected="an empty folder, or one of an earlier repetition",
+            found="other files" if work.is_dir() else "a file",
+            remedy="Name a folder that is not there yet.",
+        )
+    with hold_file(lock, place=f"folder {work}", remedy=remedy):
         yield
         if not stays:
             shutil.rmtree(work)

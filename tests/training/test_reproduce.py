@@ -184,6 +184,16 @@ def test_what_cannot_be_trained_again_is_refused(
         version.again(tmp_path)
 
 
+def test_a_folder_with_other_files_is_left_alone(version: Version, tmp_path: Path) -> None:
+    """Whoever names the wrong folder to work in loses nothing."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "mine.txt").touch()
+    line = ["reproduce", version.number, "--work", str(tmp_path)]
+    with pytest.raises(StateError, match="expected an empty folder, or one of an earlier"):
+        reproduce(build_parser().parse_args(line), version.settings)
+    assert (tmp_path / "files" / "mine.txt").exists()
+
+
 def test_an_unknown_version_is_named(version: Version) -> None:
     """A number or an alias that the model does not have."""
     for unknown in ("99", "challenger"):
