@@ -58,8 +58,7 @@ class OnnxModel:
         Args:
             texts: normalised texts.
             features: [texts, features]; NaN where missing.
-            batch_size: texts of like length that run together. An int8 file answers a little
-                otherwise in other company.
+            batch_size: texts of like length that run together.
         """
         tokens = self.tokenizer.encode(texts, self.max_length)
         answers: dict[int, Logits] = {}

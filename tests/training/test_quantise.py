@@ -60,11 +60,12 @@ def quantised(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Q
 
 
 def test_the_variant_holds_weights_in_eight_bits(quantised: Quantised) -> None:
-    """Its layers are integer products, and batch and length are as free as in full precision."""
+    """So does each product with a weight; batch and length are as free as in full precision."""
     graph = onnx.load(quantised.files["int8"].path).graph
-    kinds = {node.op_type for node in graph.node}
-    assert "MatMulInteger" in kinds
     exact = onnx.load(quantised.files["fp32"].path).graph
+    weights = {weight.name for weight in exact.initializer}
+    products = [node for node in exact.node if node.op_type == "MatMul" and {*node.input} & weights]
+    assert sum(node.op_type == "MatMulNBits" for node in graph.node) == len(products) > 0
     assert [one.name for one in graph.input] == [one.name for one in exact.input]
     assert quantised.files["int8"].logits(["late"], np.full((1, 2), np.nan, np.float32)).shape == (
         1,
@@ -91,6 +92,18 @@ def test_the_parity_recorded_is_what_is_measured(quantised: Quantised, variant: 
     assert found.label_agreement == pytest.approx(min(agreement))
     farthest = max(float(np.abs(way - quantised.reference).max()) for way in ways)
     assert found.max_logit_difference == pytest.approx(farthest)
+
+
+def test_a_text_is_answered_alike_in_any_company(quantised: Quantised) -> None:
+    """Eight bits have scales of each token's own: neighbours and padding change nothing to see."""
+    file, texts, features = (
+        quantised.files["int8"],
+        quantised.rows.texts.tolist(),
+        quantised.rows.features,
+    )
+    together = file.logits(texts, features, batch_size=len(texts))
+    alone = [file.logits([text], features[[row]])[0] for row, text in enumerate(texts)]
+    assert np.abs(together - np.stack(alone)).max() < 1e-4
 
 
 def test_eight_bits_stay_near(quantised: Quantised) -> None:

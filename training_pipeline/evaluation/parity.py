@@ -70,8 +70,8 @@ def compare(onnx: Logits, reference: Logits) -> Parity:
 def parity(exported: OnnxModel, together: Logits, rows: Rows, reference: Logits) -> Parity:
     """Compare an exported file with torch, its texts in batches and each alone.
 
-    Dynamic quantisation takes one scale for all activations of a batch, so a text's answer leans
-    on its neighbours. Of the two ways to run, the worse counts.
+    Sums of floating-point numbers, and some ways to quantise, lean on the shape of a batch. Of the
+    two ways to run, the worse counts.
 
     Args:
         exported: the file.
