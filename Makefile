@@ -9,7 +9,7 @@ INPUT ?=
 OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve test lint unit bench-offline-store bench-serving bench-features test-parity soak clean
+.PHONY: help venv demo serve test lint unit bench-offline-store bench-serving bench-features bench-training test-parity soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-20s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench-serving: $(VENV)/.complete $(PEERS)/.complete ## this server beside bare o
 
 bench-features: $(VENV)/.complete ## backfill, stream and freshness, beside their ceilings; OPTIONS='--sizes 100000'
 	$(RUN) benchmarks.features $(OPTIONS)
+
+bench-training: $(VENV)/.bench ## the training loop beside Hugging Face's Trainer, and the time to a first step; OPTIONS='--repeats 1'
+	$(RUN) benchmarks.training $(OPTIONS)
 
 test-parity: $(VENV)/.complete ## stream = batch = online = historical over 100,000 values; OPTIONS='--values 1000000'
 	$(RUN) tests.features.parity $(OPTIONS)

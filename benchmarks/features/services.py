@@ -54,8 +54,16 @@ def feature_service(
     name: str, folder: Path, settings: dict[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``python -m feature_pipeline NAME`` with these settings and no others."""
-    command = [sys.executable, "-m", "feature_pipeline", name]
-    with _process(command, folder, settings) as process:
+    with service("feature_pipeline", name, folder, settings) as process:
+        yield process
+
+
+@contextmanager
+def service(
+    pipeline: str, name: str, folder: Path, settings: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a service of a pipeline with these settings and no others."""
+    with _process([sys.executable, "-m", pipeline, name], folder, settings) as process:
         yield process
 
 
@@ -72,10 +80,10 @@ def until(
         for process in on:
             if process.poll() is not None:
                 raise BenchmarkError(
-                    "features", expected=what, found=f"exit status {process.returncode}"
+                    "services", expected=what, found=f"exit status {process.returncode}"
                 )
         if time.monotonic() > deadline:
-            raise BenchmarkError("features", expected=what, found=f"none within {seconds:g} s")
+            raise BenchmarkError("services", expected=what, found=f"none within {seconds:g} s")
         time.sleep(_POLL_SECONDS)
 
 
