@@ -22,6 +22,7 @@ from pydantic import (
 
 from shared.errors import TaskError
 from shared.fitting import Fitting
+from shared.search import Search
 from shared.subjects import SourceRules, SubjectRules
 from shared.validation import first_error
 
@@ -269,6 +270,8 @@ class Training(Fitting):
     behaviour_labels: dict[str, str] = Field(default_factory=dict)
     """Label of the behavioural tests to label of the task, where their names differ."""
     gate: Gate = Gate()
+    search: Search = Search()
+    """What `tune` tries."""
 
     @model_validator(mode="after")
     def _pass_rates_are_measured(self) -> Self:

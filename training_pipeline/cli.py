@@ -14,9 +14,10 @@ from training_pipeline.commands.register import REGISTER
 from training_pipeline.commands.reproduce import REPRODUCE
 from training_pipeline.commands.serve import SERVE
 from training_pipeline.commands.train import TRAIN
+from training_pipeline.commands.tune import TUNE
 from training_pipeline.settings import TrainingSettings
 
-COMMANDS = (TRAIN, SERVE, REPRODUCE, REGISTER, CLEAN_REGISTRY)
+COMMANDS = (TRAIN, TUNE, SERVE, REPRODUCE, REGISTER, CLEAN_REGISTRY)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def parameters(task: Task, dataset: Dataset, rows: RowCounts) -> Mapping[str, ob
     """Return what a person filters runs by: the training section, rows and data."""
     gate = task.training.gate.model_dump(exclude_none=True)
     return {
-        **task.training.model_dump(exclude={"gate"}),
+        **task.training.model_dump(exclude={"gate", "search"}),
         **{f"gate_{name}": value for name, value in gate.items()},
         **rows.model_dump(),
         **{f"version_{view}": version for view, version in dataset.versions.items()},

@@ -59,7 +59,7 @@ def _publish(plan: Plan, found: Found, output: Path) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.training",
-        description="The training loop beside Hugging Face's Trainer, and the time to a first step.",
+        description="The training loop beside another trainer, and the time to a first step.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--task", type=Path, default=TASK, help="task file: encoder and settings")

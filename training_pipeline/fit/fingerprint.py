@@ -22,12 +22,12 @@ def fingerprint_of(
     """Return what decides the weights that a fit comes to, by name.
 
     Args:
-        task: gives labels and training; the gate decides nothing here.
+        task: gives labels and training; the gate and the search decide nothing here.
         examples: all rows, those to validate on included.
         model: before its first step.
         processes: how many compute, and on what.
     """
-    training = task.training.model_dump(mode="json", exclude={"gate", "preset", "base"})
+    training = task.training.model_dump(mode="json", exclude={"gate", "search", "preset", "base"})
     return {
         **{f"training.{name}": str(value) for name, value in training.items()},
         "labels": ", ".join(task.labels),

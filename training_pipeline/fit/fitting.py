@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from training_pipeline.fit.optimizer import make_optimizer
 from training_pipeline.fit.processes import Processes
 from training_pipeline.fit.start import build_model, make_deterministic
 from training_pipeline.fit.state import FitState
-from training_pipeline.fit.validation import Validation
+from training_pipeline.fit.validation import Validated, Validation
 from training_pipeline.model import MentionClassifier
 from training_pipeline.progress import Silent, TrainingProgress
 from training_pipeline.rows import Rows
@@ -47,6 +47,8 @@ class Fitted:
     """None if there were too few rows to validate on."""
     initial_weight_sha256: str
     """Of the weights before the first step."""
+    validated: Validated = field(repr=False)
+    """How the rows held back for validation are answered by the model, calibrated as it is."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -147,15 +149,18 @@ def _fit(
         with execution.stop.deferred():
             loop.run(state)
         state.stopping.restore_best(model)
-        calibration = calibrate(validation.logits(model), held.labels)
+        validated = validation.validated(model)
+        calibration = calibrate(validated.logits, validated.labels)
     if calibration is not None:
         apply_temperature(model, calibration.temperature)
+        validated = replace(validated, logits=validated.logits / calibration.temperature)
     return Fitted(
         model.cpu().eval(),
         state.losses,
         state.stopping.losses,
         calibration,
         initial_weight_sha256=fingerprint[INITIAL_WEIGHTS],
+        validated=validated,
     )
 
 

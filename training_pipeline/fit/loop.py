@@ -63,6 +63,7 @@ class Loop:
             self.progress.step(state.step, steps, loss=loss)
             if self.evaluation_due(state.step):
                 state.stopping.observe(state.step, self.validation.loss(model), model)
+            self.tell_of_epoch(state)
             self.checkpoint(state, stopping=stopping > 0)
 
     def backward(self, model: nn.Module, batch: Batch, step: int) -> float:
@@ -84,6 +85,12 @@ class Loop:
         """Return whether patience is asked after this step."""
         every = self.training.evaluate_steps or self.order.steps_an_epoch
         return self.training.patience is not None and step % every == 0
+
+    def tell_of_epoch(self, state: FitState) -> None:
+        """Let whoever wants to know hear how good the model is after each epoch."""
+        epoch, rest = divmod(state.step, self.order.steps_an_epoch)
+        if self.execution.epoch_ended is not None and rest == 0:
+            self.execution.epoch_ended(epoch, self.validation.validated(state.model))
 
     def checkpoint(self, state: FitState, *, stopping: bool) -> None:
         """Save when it is time, at the end and when asked to stop; then all leave together."""

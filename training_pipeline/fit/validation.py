@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +16,21 @@ from training_pipeline.model import MentionClassifier
 Logits = npt.NDArray[np.float64]
 
 _BATCH = 32
+
+
+@dataclass(frozen=True)
+class Validated:
+    """How rows that were not learned from are answered."""
+
+    logits: Logits
+    """[rows, labels]"""
+    labels: npt.NDArray[np.int64]
+    """[rows], the true ones."""
+
+    @property
+    def loss(self) -> float:
+        """Mean cross entropy in nats, each row weighing the same."""
+        return float(cross_entropies(self.logits, self.labels).mean())
 
 
 class Validation:
@@ -50,6 +67,10 @@ class Validation:
             answers[rows] = logits.double().cpu().numpy()
         model.train(training)
         return processes.sum(answers)
+
+    def validated(self, model: MentionClassifier) -> Validated:
+        """Return logits and labels of all rows, the same in every process."""
+        return Validated(self.logits(model), self.examples.labels)
 
     def loss(self, model: MentionClassifier) -> float:
         """Return the cross entropy, classes weighted as in training."""

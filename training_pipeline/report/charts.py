@@ -113,6 +113,25 @@ def interval_chart(rows: Sequence[tuple[str, float, Interval]]) -> Markup:
     return _drawing(height, *drawn)
 
 
+def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
+    """Return shares as bars, one a line.
+
+    Args:
+        bars: name and share, 0 to 1, of each.
+    """
+    x = Scale(0, 1, _NAME_WIDTH, WIDTH)
+    drawn = []
+    for number, (name, share) in enumerate(bars):
+        top = _ROW_HEIGHT * number
+        width = x.at(share) - x.start
+        drawn += [
+            tag("text", name, x=_NAME_WIDTH - 8, y=top + 15, class_="row"),
+            tag("rect", x=x.start, y=top + 4, width=width, height=14, fill=COLOURS[0]),
+            tag("text", f"{share:.2f}", x=x.at(share) + 6, y=top + 15),
+        ]
+    return _drawing(_ROW_HEIGHT * len(bars), *drawn)
+
+
 def _axes(x: Scale, y: Scale) -> tuple[Scale, Scale]:
     return (
         Scale(x.low, x.high, MARGIN, WIDTH),

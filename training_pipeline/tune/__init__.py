@@ -1,0 +1,1 @@
+"""The search for better settings of training: trials with Optuna, told to MLflow as nested runs."""
