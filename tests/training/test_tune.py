@@ -31,19 +31,25 @@ RATES = {"encoder_learning_rate": {"choices": [1e-9, 2e-3]}, "pruner": "none"}
 KILL_SECONDS = 120.0
 
 
-def write_task(path: Path, base: Path, search: Mapping[str, Any], **training: object) -> Path:
-    """Write a task file with a search section, inline tables of JSON's own look, and return it."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in training.items()]
-    lines.append("[training.search]")
-    for name, value in search.items():
-        told = (
-            ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items())
-            if (isinstance(value, dict))
-            else ""
-        )
-        lines.append(f"{name} = {{ {told} }}" if told else f"{name} = {json.dumps(value)}")
-    path.write_text(task_text(base) + "\n".join(lines))
+def write_task(
+    path: Path,
+    base: Path,
+    search: Mapping[str, Any],
+    *,
+    epochs: int = 1,
+    weight_decay: float = 0.01,
+) -> Path:
+    """Write a task file with a search section and return it."""
+    lines = [f"weight_decay = {weight_decay}", "[training.search]"]
+    lines += [f"{name} = {_toml(value)}" for name, value in search.items()]
+    path.write_text(task_text(base, epochs=epochs) + "\n".join(lines))
     return path
+
+
+def _toml(value: object) -> str:
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return f"{{ {', '.join(f'{name} = {json.dumps(each)}' for name, each in value.items())} }}"
 
 
 @pytest.fixture
