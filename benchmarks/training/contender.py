@@ -38,6 +38,9 @@ class Speed:
 
     steps: int
     seconds: float
+    core_seconds: float
+    """Time of cores that the process took meanwhile: comparable even where others want them, too,
+    as far as it computes with one thread."""
     tokens: int
     """Of texts, padding not counted."""
     padded_tokens: int
@@ -53,12 +56,14 @@ class Stopwatch:
     """Notes when each step ended."""
 
     ends: list[float] = field(default_factory=list)
+    core_ends: list[float] = field(default_factory=list)
 
     def step_ended(self) -> None:
         """Take the time, when the device has done what it was given."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
+        self.core_ends.append(time.process_time())
 
     def speed(self, shapes: Sequence[tuple[int, int, int]], losses: Sequence[float]) -> Speed:
         """Return the speed from the end of the last warm step to the end of the last one.
@@ -82,6 +87,7 @@ class Stopwatch:
         return Speed(
             steps=len(measured),
             seconds=self.ends[-1] - self.ends[WARM_STEPS - 1],
+            core_seconds=self.core_ends[-1] - self.core_ends[WARM_STEPS - 1],
             tokens=sum(tokens for _, _, tokens in measured),
             padded_tokens=sum(rows * length for rows, length, _ in measured),
             attended_pairs=sum(rows * length**2 for rows, length, _ in measured),

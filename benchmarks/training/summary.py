@@ -13,12 +13,8 @@ _OURS, _PLAIN, _GROUPED = CONTENDERS
 
 def tables(found: Found) -> list[str]:
     """Return the contenders, and the times to a first step."""
-    told = [
-        text_table(
-            ("contender", "precision", "tokens/s", "padding", "last loss", "outcome"),
-            map(_line, found.trials),
-        )
-    ]
+    header = ("contender", "precision", "tokens/s", "a core-second", "padding", "loss", "outcome")
+    told = [text_table(header, map(_line, found.trials))]
     if found.first_steps:
         told.append(
             text_table(
@@ -61,12 +57,13 @@ def _over(ours: float | None, theirs: float | None) -> float | None:
 
 def _line(trial: Trial) -> tuple[str, ...]:
     if trial.speed is None:
-        return (trial.contender, trial.precision, "", "", "", trial.outcome)
+        return (trial.contender, trial.precision, "", "", "", "", trial.outcome)
     padding = 1 - trial.speed.tokens / trial.speed.padded_tokens
     return (
         trial.contender,
         trial.precision,
         f"{trial.speed.tokens / trial.speed.seconds:,.0f}",
+        f"{trial.speed.tokens / trial.speed.core_seconds:,.0f}",
         f"{padding:.0%}",
         f"{trial.speed.last_loss:.3f}",
         trial.outcome,

@@ -53,7 +53,13 @@ def test_every_part_is_measured(inputs: list[str], tmp_path: Path) -> None:
 def test_the_share_of_a_peak_counts_what_a_fit_needs() -> None:
     """A fit of known size takes 6 operations a parameter and token, and 12 a pair and width."""
     speed = Speed(
-        steps=1, seconds=2.0, tokens=10, padded_tokens=20, attended_pairs=50, last_loss=0.0
+        steps=1,
+        seconds=2.0,
+        core_seconds=4.0,
+        tokens=10,
+        padded_tokens=20,
+        attended_pairs=50,
+        last_loss=0.0,
     )
     model = Arithmetic(matrix_parameters=1_000, layers=2, hidden=8, device="NVIDIA H100 80GB HBM3")
     assert model.operations(speed) == 6 * 1_000 * 10 + 12 * 2 * 8 * 50
