@@ -52,7 +52,7 @@ class OpenTrial:
         """Note a value after an epoch; return whether the trial is to be given up."""
         if epoch not in self._study.values_seen(self.number):
             self._trial.report(value, epoch)
-        return self._trial.should_prune()
+        return bool(self._trial.should_prune())
 
     def end(self, outcome: Outcome, value: float | None = None, reason: str = "") -> None:
         """Keep what came of the trial.
