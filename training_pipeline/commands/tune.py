@@ -21,9 +21,9 @@ _TRIALS = 20
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Try settings of the task's [training.search], judged by rows held back from those that are"
-        " trained on; the held-out rows of the gate are not looked at. Interrupted, the same command"
-        " goes on where it stopped."
+        "Try settings of the task's [training.search], judged by rows held back from those that"
+        " are trained on; the held-out rows of the gate are not looked at. Interrupted, the same"
+        " command goes on where it stopped."
     )
     parser.epilog = "exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted"
     add_task(parser)
