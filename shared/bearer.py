@@ -46,7 +46,7 @@ class BearerTokens:
         app: Application,
         *,
         tokens: TokenBook,
-        needed: Callable[[str], str | None],
+        needed: Callable[[str, str], str | None],
         refuse: Refuse,
         count: Callable[[str], None],
     ) -> None:
@@ -55,8 +55,8 @@ class BearerTokens:
         Args:
             app: is asked what may be asked.
             tokens: who may ask.
-            needed: returns the scope that a path needs, `ANY_SCOPE` where any token will do, None
-                where none is needed.
+            needed: returns the scope that a method and a path need, `ANY_SCOPE` where any token
+                will do, None where none is needed.
             refuse: answers the other requests.
             count: is told why a request was refused: ``missing``, ``unknown`` or ``scope``.
         """
@@ -74,7 +74,7 @@ class BearerTokens:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
-        needed = self._needed(scope["path"])
+        needed = self._needed(scope["method"], scope["path"])
         if needed is None:
             await self._app(scope, receive, send)
             return

@@ -4,70 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shared.duration import LONGEST, Duration, parse_duration
 from shared.errors import TaskError
 from shared.fitting import Fitting
+from shared.quality_section import Quality, Share
+from shared.schedules import Schedule
 from shared.search import Search
 from shared.subjects import SourceRules, SubjectRules
-from shared.validation import first_error
+from shared.validation import first_error, shown
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)")
-_LONGEST = timedelta(days=36_525)
-"""A hundred years: beyond, moments that are counted from today leave the calendar."""
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def parse_duration(text: str) -> timedelta:
-    """Return the duration that a text like ``90s``, ``15m``, ``24h`` or ``7d`` tells.
-
-    >>> parse_duration("24h") == timedelta(days=1)
-    True
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("a whole number and one of s, m, h, d, such as '24h'")
-    try:
-        return timedelta(seconds=int(match[1]) * _UNIT_SECONDS[match[2]])
-    except (OverflowError, ValueError):
-        raise ValueError("a duration of less than a billion days") from None
-
-
-def _read_duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
-def _bounded(duration: timedelta) -> timedelta:
-    if duration > _LONGEST:
-        raise ValueError(f"a duration of {_LONGEST.days}d, a hundred years, at most")
-    return duration
-
-
-def _written(duration: timedelta) -> str:
-    """Return the duration as a task file has it, so that a task in JSON can be read again."""
-    return f"{int(duration.total_seconds())}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_read_duration),
-    AfterValidator(_bounded),
-    PlainSerializer(_written, when_used="json"),
-]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
@@ -151,73 +103,15 @@ class Activity(_Section):
     @model_validator(mode="after")
     def _tiles_divide_their_window(self) -> Self:
         for window in self.spans:
-            if window.length > _LONGEST:
+            if window.length > LONGEST:
                 raise ValueError(
-                    f"windows of {_LONGEST.days}d, a hundred years, at most, unlike {window.name!r}"
+                    f"windows of {LONGEST.days}d, a hundred years, at most, unlike {window.name!r}"
                 )
             if window.tile <= timedelta(0) or window.length % window.tile:
                 raise ValueError(
                     f"a whole number of tiles of {window.tile} in window {window.name}"
                 )
         return self
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Allowance(_Section):
-    """How many rows may be otherwise."""
-
-    allowed: Share = 0.0
-    """Their share of all."""
-
-
-class Bounds(Allowance):
-    """Between which numbers, both included, a figure of a text should be."""
-
-    min: Annotated[int, Field(ge=0)] = 0
-    max: Annotated[int, Field(ge=0)] | None = None
-
-
-class Languages(Allowance):
-    """Which languages texts should be in; a text whose language nobody told counts as another."""
-
-    known: Annotated[list[str], Field(min_length=1)]
-
-
-class Delay(Allowance):
-    """How long after its publication a mention should be known."""
-
-    max: Duration
-
-
-class LabelShare(_Section):
-    """Between which shares of all labels each label should be."""
-
-    min: Share = 0.0
-    max: Share = 1.0
-
-
-class Quality(_Section):
-    """What texts and labels are expected to be like. What is not given is not expected."""
-
-    stop_backfill: bool = True
-    """A backfill stops before it writes when an expectation does not hold; the stream never."""
-    window: Annotated[int, Field(ge=1)] = 1_000
-    """The stream is judged each time so many mentions, or so many labels, have come."""
-    characters: Bounds | None = None
-    words: Bounds | None = None
-    named_subject: Allowance | None = None
-    """Mentions of a subject other than the default one."""
-    named_source: Allowance | None = None
-    """Mentions from a source other than the default one."""
-    language: Languages | None = None
-    original: Allowance | None = None
-    """Texts that are no near-copy of an earlier one; in the stream, of one in the same window."""
-    delay: Delay | None = None
-    labelled: Allowance | None = None
-    """Mentions with a label. Not for the stream, where labels come later."""
-    label_share: LabelShare | None = None
 
 
 class Gate(_Section):
@@ -272,6 +166,8 @@ class Training(Fitting):
     gate: Gate = Gate()
     search: Search = Search()
     """What `tune` tries."""
+    schedules: list[Schedule] = Field(default_factory=list, exclude=True)
+    """When to train; they decide nothing of what a model becomes, so no record holds them."""
 
     @model_validator(mode="after")
     def _pass_rates_are_measured(self) -> Self:
@@ -296,6 +192,21 @@ class Task(_Section):
     training: Training
 
     @model_validator(mode="after")
+    def _schedules_train_this_task(self) -> Self:
+        for schedule in self.training.schedules:
+            if fixed := sorted(NOT_OVERRIDDEN & schedule.overrides.keys()):
+                raise ValueError(f"schedules whose overrides leave {fixed[0]} alone")
+            given = self.training.model_dump(exclude_unset=True, by_alias=True)
+            try:
+                Training.model_validate(_merged(given, schedule.overrides))
+            except ValidationError as error:
+                field, expected, found = first_error(error)
+                raise ValueError(
+                    f"schedules whose overrides fit: {field} as {expected}, not {found}"
+                ) from None
+        return self
+
+    @model_validator(mode="after")
     def _labels_make_feature_names(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels that differ")
@@ -311,12 +222,21 @@ class Task(_Section):
         return self
 
 
-def load_task(path: Path) -> Task:
+NOT_OVERRIDDEN = frozenset({"base", "behaviour", "schedules"})
+"""Fields of the training section that a run cannot have otherwise: they name files of the machine
+that trains, which are not for whoever may ask for a run, or are about no single run."""
+
+
+def load_task(path: Path, overrides: Mapping[str, Any] | None = None) -> Task:
     """Read a task file.
 
+    Args:
+        path: of the file.
+        overrides: fields of the section ``training`` that take the place of the file's.
+
     Raises:
-        TaskError: the file is absent, is no TOML, or does not describe a task; the message names
-            the field.
+        TaskError: the file is absent, is no TOML, or does not describe a task, or would not with
+            the overrides; the message names the field.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -331,6 +251,8 @@ def load_task(path: Path) -> Task:
         raise TaskError(str(path), expected="a readable file", found=str(error.strerror)) from error
     except (ValueError, RecursionError) as error:
         raise TaskError(str(path), expected="a TOML document", found=str(error)) from error
+    if overrides:
+        document = _overridden(document, overrides, path)
     try:
         return Task.model_validate(document)
     except ValidationError as error:
@@ -341,6 +263,26 @@ def load_task(path: Path) -> Task:
             found=found,
             remedy="README.md, 'Bring your own data', lists the fields.",
         ) from error
+
+
+def _overridden(document: dict[str, Any], overrides: Mapping[str, Any], path: Path) -> Any:
+    if fixed := sorted(NOT_OVERRIDDEN & overrides.keys()):
+        raise TaskError(
+            f"{path}, training.{fixed[0]}",
+            expected="no override: the task file decides",
+            found=shown(overrides[fixed[0]]),
+        )
+    return _merged(document, {"training": overrides})
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document in which what stands above counts, table by table."""
+    both = {
+        name: _merged(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(name), Mapping)
+    }
+    return {**below, **above, **both}
 
 
 def parse_moment(value: str) -> datetime:

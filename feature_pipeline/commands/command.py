@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
-from shared.task import parse_duration, parse_moment
+from shared.duration import parse_duration
+from shared.task import parse_moment
 
 _LONGEST = timedelta(days=36_500)
 """Nothing is older; moments further back than the year 1 do not exist."""

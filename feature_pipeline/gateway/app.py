@@ -182,7 +182,7 @@ def create_app(
         app.add_middleware(
             BearerTokens,
             tokens=tokens,
-            needed=scope_needed,
+            needed=lambda _method, path: scope_needed(path),
             refuse=refuse,
             count=lambda reason: metrics.refused.labels(f"token_{reason}").inc(),
         )

@@ -11,7 +11,8 @@ from feature_pipeline.quality.findings import measure
 from feature_pipeline.quality.report import Report, report_on
 from shared.errors import InputError
 from shared.features import MENTION_LABEL, MENTION_TEXT
-from shared.task import Quality, Task
+from shared.quality_section import Quality
+from shared.task import Task
 
 
 @dataclass(frozen=True)

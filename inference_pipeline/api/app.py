@@ -76,7 +76,7 @@ def create_app(
         app.add_middleware(
             BearerTokens,
             tokens=tokens,
-            needed=scope_needed,
+            needed=lambda _method, path: scope_needed(path),
             refuse=refuse,
             count=lambda reason: metrics.unauthorized.labels(reason).inc(),
         )

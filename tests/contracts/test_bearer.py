@@ -30,15 +30,17 @@ class Gate:
         self._guard = BearerTokens(
             self._app,
             tokens=TokenBook([(sha256(TOKEN).digest(), client)]),
-            needed=NEEDED.__getitem__,
+            needed=lambda method, path: NEEDED[path] if method == "GET" else "write",
             refuse=self._refuse,
             count=self.counted.append,
         )
 
-    def ask(self, path: str, *authorization: bytes, kind: str = "http") -> None:
+    def ask(
+        self, path: str, *authorization: bytes, kind: str = "http", method: str = "GET"
+    ) -> None:
         """Send a request with some headers."""
         headers = [(b"authorization", value) for value in authorization]
-        scope = {"type": kind, "path": path, "headers": headers}
+        scope = {"type": kind, "method": method, "path": path, "headers": headers}
         asyncio.run(self._guard(scope, self._nothing, self._send))
 
     async def _app(self, scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -60,6 +62,13 @@ class Gate:
 def gate() -> Gate:
     """An application that knows one token, which may read."""
     return Gate()
+
+
+def test_a_method_may_need_more(gate: Gate) -> None:
+    """Who may read a path may not change what is there."""
+    gate.ask("/read", b"Bearer " + TOKEN, method="DELETE")
+    assert gate.passed == []
+    assert [status for status, _ in gate.refused] == [403]
 
 
 def test_who_may_passes_and_is_named_in_the_log(gate: Gate) -> None:

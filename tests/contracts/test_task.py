@@ -25,6 +25,51 @@ def test_sample_task_reads() -> None:
     assert task.sources.resolve("RT @ann: late") == "ann"
 
 
+def test_overrides_take_the_place_of_fields() -> None:
+    """A field, or one of a table, is otherwise; a mistake is named as if it stood in the file."""
+    before, after = load_task(SAMPLE), load_task(SAMPLE, {"seed": 8, "gate": {"max_size_mb": 40}})
+    assert (after.training.seed, after.training.gate.max_size_mb) == (8, 40)
+    assert after.training.gate.min_mft_pass_rate == before.training.gate.min_mft_pass_rate
+    for overrides, place in (
+        ({"epoch": 2}, "training.epoch"),
+        ({"gate": {"min_accuracy": 2}}, "training.gate.min_accuracy"),
+        ({"base": "elsewhere"}, "training.base"),
+    ):
+        with pytest.raises(TaskError) as refused:
+            load_task(SAMPLE, overrides)
+        assert refused.value.place == f"{SAMPLE}, {place}"
+
+
+SCHEDULE = """
+[[training.schedules]]
+cron = "0 3 * * mon"
+reason = "weekly"
+overrides = { epochs = 3 }
+"""
+
+
+def test_schedules(tmp_path: Path) -> None:
+    """They are read with their overrides, and stand in no record of what a model came from."""
+    path = tmp_path / "task.toml"
+    path.write_text(SAMPLE.read_text() + SCHEDULE)
+    (schedule,) = load_task(path).training.schedules
+    assert (schedule.cron, schedule.queue, schedule.overrides) == (
+        "0 3 * * mon",
+        "default",
+        {"epochs": 3},
+    )
+    assert "schedules" not in load_task(path).model_dump()["training"]
+    for old, new, words in (
+        ("0 3 * * mon", "0 3 * *", "five fields"),
+        ("epochs = 3", "epochs = 0", "schedules whose overrides fit: epochs"),
+        ("epochs = 3", 'base = "x"', "leave base alone"),
+        ('reason = "weekly"', "reasons = 1", "no field of this name"),
+    ):
+        path.write_text(SAMPLE.read_text() + SCHEDULE.replace(old, new))
+        with pytest.raises(TaskError, match=words):
+            load_task(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "place", "told"),
     [
