@@ -43,6 +43,8 @@ def test_tokens_and_other_models_are_not_passed_on() -> None:
         "FTI_HOME": "home",
         "FTI_ONLINE_STORE": "",
         "FTI_INFERENCE_TOKENS_FILE": "tokens",
+        "FTI_TRAINING_RUNS": "postgresql+psycopg://fti:hunter2@db/training",
+        "FTI_TRAINING_QUEUES": "gpu",
         "FTI_INFERENCE_MODEL": "other",
     }
     passed = demo_environment(given)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from shared.file_lock import hold_file
 from shared.task import load_task
@@ -30,7 +31,9 @@ class Attempt:
     allow_dirty: bool = False
     """Train from code that differs from its commit, too; so does the setting."""
     run_id: str | None = None
-    """Of whoever asks, who may ask for the same run again."""
+    """Of a requested run, whose files have a place of their own; it may be asked for again."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the task's section ``training`` that are otherwise."""
 
     def run(
         self, settings: TrainingSettings, *, progress: TrainingProgress, stop: StopRequest
@@ -52,7 +55,7 @@ class Attempt:
                 allow it.
             KeyboardInterrupt: asked to stop.
         """
-        task = load_task(self.task_file)
+        task = load_task(self.task_file, self.overrides)
         # After the task was read: what comes now takes seconds to import.
         from training_pipeline.bootstrap import fit_checkpoints, kept_results, training_pipeline
         from training_pipeline.encoder import resolve_base
@@ -73,10 +76,17 @@ class Attempt:
                 raise KeptError(
                     kept.path(self.run_id), "an earlier attempt of this run, which waits"
                 )
-            checkpoints = fit_checkpoints(settings, task.name, supersede=self.supersede)
-            place = f"disk of FTI_HOME {settings.home}"
-            with full_disk_errors(place), _alone(checkpoints.folder, task.name, settings.home):
-                with workspace(settings.training_home) as folder:
+            place, saved = self._folders(settings.training_home, task.name)
+            checkpoints = fit_checkpoints(settings, saved, supersede=self.supersede)
+            in_use = hold_file(
+                checkpoints.folder / "in-use.lock",
+                place=f"training of {task.name} in FTI_HOME {settings.home}",
+                remedy="It is trained there already: wait for that run to end.",
+                # A requested run waits for its own former process, which ends with its worker.
+                wait=self.run_id is not None,
+            )
+            with full_disk_errors(f"disk of FTI_HOME {settings.home}"), in_use:
+                with workspace(place) as folder:
                     if self.fresh:
                         checkpoints.clear()
                     try:
@@ -95,10 +105,9 @@ class Attempt:
                 checkpoints.clear()
                 return result
 
-
-def _alone(folder: Path, task_name: str, home: Path) -> AbstractContextManager[None]:
-    return hold_file(
-        folder / "in-use.lock",
-        place=f"training of {task_name} in FTI_HOME {home}",
-        remedy="It is trained there already: wait for that run to end.",
-    )
+    def _folders(self, home: Path, task_name: str) -> tuple[Path, Path]:
+        """Return where files are made, and where checkpoints are saved."""
+        if self.run_id is None:
+            return home, home / "checkpoints" / task_name
+        place = home / "runs" / self.run_id
+        return place, place / "checkpoints"

@@ -8,16 +8,18 @@ import sys
 from shared.errors import FtiError
 from shared.logs import configure_logs, get_logger
 from shared.settings import load_settings
+from training_pipeline.commands.beat import BEAT
 from training_pipeline.commands.clean_registry import CLEAN_REGISTRY
-from training_pipeline.commands.command import EXIT_ERROR, EXIT_INTERRUPTED
 from training_pipeline.commands.register import REGISTER
 from training_pipeline.commands.reproduce import REPRODUCE
 from training_pipeline.commands.serve import SERVE
 from training_pipeline.commands.train import TRAIN
 from training_pipeline.commands.tune import TUNE
+from training_pipeline.commands.work import WORK
+from training_pipeline.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from training_pipeline.settings import TrainingSettings
 
-COMMANDS = (TRAIN, TUNE, SERVE, REPRODUCE, REGISTER, CLEAN_REGISTRY)
+COMMANDS = (TRAIN, TUNE, SERVE, WORK, BEAT, REPRODUCE, REGISTER, CLEAN_REGISTRY)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -75,13 +75,13 @@ class JsonLines:
 
     def step(self, done: int, total: int, **figures: float) -> None:
         """Write how far the stage is."""
-        self._progress(done / max(total, 1), figures)
+        self._progress(done / max(total, 1), {"step": done, "steps": total, **figures})
 
     def failed(self, error: FtiError) -> None:
         """Write why the run ends."""
         self._write({"error": Problem.of(error).model_dump()})
 
-    def _progress(self, fraction: float, figures: dict[str, float]) -> None:
+    def _progress(self, fraction: float, figures: Mapping[str, float]) -> None:
         done = round(overall(self._stage, fraction), 4)
         self._write({"stage": self._stage, "progress": done, **figures})
 

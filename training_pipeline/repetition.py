@@ -117,7 +117,7 @@ def _again(
     stop: StopRequest,
     warn: Warn,
 ) -> tuple[ReproductionRecord, Comparison]:
-    from training_pipeline.bootstrap import dataset_source, repetition_checkpoints
+    from training_pipeline.bootstrap import dataset_source, fit_checkpoints
     from training_pipeline.fit import Execution
     from training_pipeline.reproduction.code import code_state
     from training_pipeline.reproduction.comparison import compare, environment_differences
@@ -129,7 +129,8 @@ def _again(
     files = work / "files"
     shutil.rmtree(files, ignore_errors=True)
     files.mkdir(parents=True)
-    checkpoints = repetition_checkpoints(settings, work / "checkpoints")
+    # What another repetition left there is given up.
+    checkpoints = fit_checkpoints(settings, work / "checkpoints", supersede=True)
     done = rerun(
         recorded_task(recorded, "reproduction record"),
         dataset_source(settings, recorded.dataset.versions),

@@ -24,7 +24,7 @@ def main() -> int:
     """Run until Ctrl-C or SIGTERM; return the exit code."""
     argparse.ArgumentParser(
         prog="python -m deploy.embedded",
-        description="Runs the three services and the stream worker until Ctrl-C.",
+        description="Runs the three services and their workers until Ctrl-C.",
         epilog="Settings come from FTI_* variables; all state lives under FTI_HOME (.fti).",
     ).parse_args()
     stop = threading.Event()

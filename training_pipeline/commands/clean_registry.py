@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from shared.task import load_task, parse_duration
-from training_pipeline.commands.command import EXIT_DONE, Command, add_task
+from training_pipeline.commands.command import Command, add_task
+from training_pipeline.exit_codes import EXIT_DONE
 from training_pipeline.settings import TrainingSettings
 
 _LONGEST = timedelta(days=36_500)

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from training_pipeline.settings import TrainingSettings
 
-EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
-"""What all commands may end with; beside 2, which argparse gives for wrong usage."""
-
 
 def no_arguments(_: argparse.ArgumentParser) -> None:
     """Add nothing to a command's parser."""

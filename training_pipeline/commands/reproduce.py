@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from training_pipeline.commands.command import EXIT_DONE, Command, add_task
+from training_pipeline.commands.command import Command, add_task
+from training_pipeline.exit_codes import EXIT_DONE
 from training_pipeline.progress import Terminal
 from training_pipeline.repetition import Repeated, Repetition
 from training_pipeline.settings import TrainingSettings

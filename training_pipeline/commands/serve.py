@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from training_pipeline.commands.command import EXIT_DONE, Command
+from training_pipeline.commands.command import Command
 from training_pipeline.settings import TrainingSettings
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Train for the task FTI_TASK; listen on FTI_TRAINING_HOST:FTI_TRAINING_PORT."
+        "Take requests for the task FTI_TASK on FTI_TRAINING_HOST:FTI_TRAINING_PORT."
+        " Workers execute them."
     )
+    parser.epilog = "exit codes: 0 stopped in order, 1 error, 2 wrong usage, 3 could not listen"
 
 
 def _run(_: argparse.Namespace, settings: TrainingSettings) -> int:
-    from training_pipeline.service.process import serve
+    # What comes now takes seconds to import.
+    from training_pipeline.service import bootstrap
 
-    serve(settings)
-    return EXIT_DONE
+    return bootstrap.serve(settings)
 
 
 SERVE = Command("serve", "take requests to train over HTTP", _run, _add_arguments)

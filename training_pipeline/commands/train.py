@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from shared.errors import FtiError
 from training_pipeline.attempt import Attempt
-from training_pipeline.commands.command import EXIT_DONE, Command, add_progress, add_task
+from training_pipeline.commands.command import Command, add_progress, add_task
+from training_pipeline.exit_codes import EXIT_DONE, EXIT_GATE_FAILED, EXIT_KEPT
 from training_pipeline.progress import JsonLines, Terminal
 from training_pipeline.settings import TrainingSettings
 from training_pipeline.stop import StopRequest
+from training_pipeline.supervision import Supervised, Supervision
 
-EXIT_GATE_FAILED, EXIT_KEPT = 3, 4
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -36,7 +40,22 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-id",
         type=_run_id,
         metavar="ID",
-        help="of whoever asks: what is kept goes by it, and asking again makes no second version",
+        help="of whoever asks: checkpoints and what is kept go by it, and asking again makes no"
+        " second version",
+    )
+    parser.add_argument(
+        "--overrides",
+        type=_section,
+        default={},
+        metavar="JSON",
+        help="fields of the task's section [training] that are otherwise in this run",
+    )
+    parser.add_argument(
+        "--supervised",
+        type=float,
+        metavar="SECONDS",
+        help="with --progress json: end when the standard input does or is silent for so long,"
+        " and wait there for the line 'register' before the result is registered",
     )
     parser.add_argument(
         "--allow-dirty",
@@ -62,6 +81,16 @@ def _run_id(text: str) -> str:
     return text
 
 
+def _section(text: str) -> dict[str, Any]:
+    try:
+        section = json.loads(text)
+    except ValueError:
+        section = None
+    if not isinstance(section, dict):
+        raise argparse.ArgumentTypeError('a JSON object, such as {"epochs": 2}, is expected')
+    return section
+
+
 def train(
     options: argparse.Namespace, settings: TrainingSettings, stop: StopRequest | None = None
 ) -> int:
@@ -73,13 +102,20 @@ def train(
         supersede=options.supersede,
         allow_dirty=options.allow_dirty,
         run_id=options.run_id,
+        overrides=options.overrides,
     )
+    supervision = None
+    if options.supervised is not None:
+        supervision = Supervision(options.supervised)
+        supervision.start()
     stop = stop or StopRequest()
     if options.progress == "json":
-        protocol = sys.stdout
+        # Of several processes that torchrun started, the first has the word: the others would only
+        # tell that it is gone.
+        protocol = sys.stdout if os.environ.get("RANK", "0") == "0" else sys.stderr
         # Whatever libraries print must not come between the lines of the protocol.
         with redirect_stdout(sys.stderr):
-            lines = JsonLines(protocol)
+            lines = Supervised(protocol, supervision) if supervision else JsonLines(protocol)
             try:
                 result = attempt.run(settings, progress=lines, stop=stop)
             except FtiError as error:
@@ -96,7 +132,10 @@ def train(
     if result is None:  # the main process tells
         return EXIT_DONE
     if options.result:
-        options.result.write_text(result.model_dump_json(indent=2), encoding="utf-8")
+        # Whole or not at all: who finds it may take it for the end of a run.
+        unfinished = options.result.with_name(f"{options.result.name}.unfinished")
+        unfinished.write_text(result.model_dump_json(indent=2), encoding="utf-8")
+        unfinished.replace(options.result)
     return EXIT_DONE if result.gate.passed else EXIT_GATE_FAILED
 
 

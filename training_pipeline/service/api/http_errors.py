@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.bearer import Send
-from shared.errors import FtiError
+from shared.errors import FtiError, StateError
 from shared.logs import get_logger
 from shared.refusal import send_json
 from shared.validation import expectation, found
@@ -52,6 +52,17 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> JSONResponse:  # noqa: ARG001 - Starlette's
         return problem_response(error.status, Problem.of(error))
+
+    @app.exception_handler(StateError)
+    async def away(request: Request, error: StateError) -> JSONResponse:
+        _log.error("request failed", path=request.url.path, exc_info=error)
+        problem = Problem(
+            place="run store",
+            expected="an answer",
+            found="none",
+            remedy="Ask again in a while; /readyz tells when it is back.",
+        )
+        return problem_response(503, problem, {"Retry-After": "5"})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001 - Starlette's

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from training_pipeline.service.metrics import ServiceMetrics
-from training_pipeline.service.readiness import Readiness
+from training_pipeline.service.api.metrics import ServiceMetrics
+from training_pipeline.service.api.readiness import Readiness
 
 
 def probe_routes(metrics: ServiceMetrics, readiness: Readiness) -> APIRouter:

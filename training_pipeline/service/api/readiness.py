@@ -1,0 +1,61 @@
+"""Readiness: whether a run that is asked for now would be taken and executed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from shared.errors import StateError, TaskError
+from shared.logs import get_logger
+from shared.task import load_task
+from training_pipeline.service.delivery.delivery import Delivery
+from training_pipeline.service.runs.store import RunStore
+
+_log = get_logger(__name__)
+
+WORKER_SILENCE = timedelta(seconds=20)
+"""A worker that was not heard of for so long does not count."""
+
+
+class Readiness:
+    """Looks at everything that a run needs of this service."""
+
+    def __init__(
+        self, store: RunStore, delivery: Delivery, task_file: Path, task_name: str
+    ) -> None:
+        self._store = store
+        self._delivery = delivery
+        self._task_file = task_file
+        self._task_name = task_name
+
+    def reasons_against(self) -> list[str]:
+        """Return why the service is not ready; nothing if it is. It reads and writes files."""
+        return [*self._store_reasons(), *self._broker_reasons(), *self._task_reasons()]
+
+    def _store_reasons(self) -> list[str]:
+        try:
+            self._store.check()
+            workers = self._store.workers(datetime.now(UTC) - WORKER_SILENCE)
+        except StateError as error:
+            _log.warning("run store is away", exc_info=error)
+            return ["run store: it cannot be written"]
+        if workers:
+            return []
+        return [f"workers: none was heard of for {WORKER_SILENCE.seconds} s; runs wait"]
+
+    def _broker_reasons(self) -> list[str]:
+        try:
+            self._delivery.check()
+        except StateError as error:
+            _log.warning("broker is away", exc_info=error)
+            return ["broker: it cannot be reached; runs wait"]
+        return []
+
+    def _task_reasons(self) -> list[str]:
+        try:
+            if load_task(self._task_file).name != self._task_name:
+                return [f"task file: it is no longer about {self._task_name}"]
+        except (TaskError, OSError) as error:
+            _log.warning("task file cannot be read", exc_info=error)
+            return ["task file: it cannot be read"]
+        return []

@@ -1,0 +1,1 @@
+"""Delivery: messages that tell workers which run to look at. They carry nothing else."""

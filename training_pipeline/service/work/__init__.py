@@ -1,0 +1,1 @@
+"""The worker: takes runs, executes them in child processes, and sweeps up after others."""
