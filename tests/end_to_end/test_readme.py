@@ -86,6 +86,16 @@ def test_retraining(services: subprocess.Popen[str], checkout: Checkout) -> None
     assert asked["run_id"] in json.dumps(listed)
 
 
+def test_watching_a_run(services: subprocess.Popen[str], checkout: Checkout) -> None:
+    """The README's lines tell of the newest run until its end; then it cannot be cancelled."""
+    assert services.poll() is None
+    done = checkout.run(checkout.commands("RUN="))
+    assert '"metrics":' in done.stdout
+    assert 'event: state\ndata: {"at"' in done.stdout
+    assert '"state": "succeeded"' in done.stdout
+    assert "a run that can still be cancelled" in done.stdout
+
+
 def test_ctrl_c_leaves_nothing_running(services: subprocess.Popen[str], checkout: Checkout) -> None:
     """After Ctrl-C no process of the embedded mode is left, not even a training."""
     os.killpg(services.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The training service as a process of its own, for tests."""
+"""The training service as processes of its own, for tests."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import httpx
 
-START_SECONDS, END_SECONDS = 60.0, 30.0
+START_SECONDS, END_SECONDS = 90.0, 60.0
 
 T = TypeVar("T")
 
@@ -32,12 +33,74 @@ def wait_for(look: Callable[[], T | None], seconds: float) -> T:
     raise TimeoutError(f"nothing was found in {seconds} s")
 
 
-@dataclass(frozen=True)
-class Service:
-    """A running service."""
+@dataclass
+class TrainingSystem:
+    """An API on a free port and any number of workers, in one home."""
 
-    process: subprocess.Popen[bytes]
-    http: httpx.Client
+    home: Path
+    task_file: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    """More variables of the environment."""
+
+    def __post_init__(self) -> None:
+        """Take a free port."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start with no process."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End all processes."""
+        self.http.close()
+        self._stack.close()
+
+    def start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start ``serve``, ``work`` or ``beat``; it is ended with the system."""
+        environment = {
+            **os.environ,
+            "FTI_HOME": str(self.home),
+            "FTI_TASK": str(self.task_file),
+            "FTI_TRAINING_PORT": str(self.port),
+            "FTI_TRAINING_WARM": "false",
+            "FTI_TRAINING_LEASE_SECONDS": "5",
+            "FTI_TRAINING_CHECKPOINT_STEPS": "1",
+            **self.settings,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training_pipeline", command, *options], env=environment
+        )
+        self._stack.callback(_end, process)
+        return process
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        """Start the API and wait until it answers."""
+        process = self.start("serve")
+
+        def answers() -> bool | None:
+            assert process.poll() is None, "the service ended"
+            try:
+                return self.http.get("/healthz").is_success or None
+            except httpx.TransportError:
+                return None
+
+        wait_for(answers, START_SECONDS)
+        return process
+
+    def post(self, **asked: Any) -> str:
+        """Ask for a run; return its id."""
+        answer = self.http.post("/v1/runs", json={"reason": "test", **asked})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["run_id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return a run as the service tells it."""
@@ -46,53 +109,66 @@ class Service:
 
     def wait_for_state(self, run_id: str, states: set[str], seconds: float) -> dict[str, Any]:
         """Return a run once it is in one of the states."""
+        return self.wait_for_run(run_id, lambda run: run["state"] in states, seconds)
+
+    def wait_for_step(self, run_id: str, step: int, seconds: float) -> dict[str, Any]:
+        """Return a run that runs once it has taken so many optimiser steps."""
+        return self.wait_for_run(
+            run_id,
+            lambda run: (
+                run["state"] == "running"
+                and run["stage"] == "fit"
+                and run["metrics"].get("step", 0) >= step
+            ),
+            seconds,
+        )
+
+    def wait_for_run(
+        self, run_id: str, wanted: Callable[[dict[str, Any]], bool], seconds: float
+    ) -> dict[str, Any]:
+        """Return a run once it is as wanted."""
 
         def look() -> dict[str, Any] | None:
             run = self.run(run_id)
-            return run if run["state"] in states else None
+            return run if wanted(run) else None
 
-        return wait_for(look, seconds)
+        try:
+            return wait_for(look, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"the run is still {self.run(run_id)}") from None
 
-    def children(self) -> list[int]:
-        """Return the process ids of the service's children."""
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
 
-    def end(self, how: signal.Signals) -> int:
-        """Send a signal and return the exit code."""
-        self.process.send_signal(how)
-        return self.process.wait(END_SECONDS)
+def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """Return the process ids of a process's children."""
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+
+
+def gone(pids: list[int]) -> bool | None:
+    """Return True if none of the processes is there any more."""
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids) or None
+
+
+def end(process: subprocess.Popen[bytes], how: signal.Signals) -> int:
+    """Send a signal and return the exit code."""
+    process.send_signal(how)
+    return process.wait(END_SECONDS)
 
 
 @contextmanager
-def training_service(home: Path, task_file: Path) -> Iterator[Service]:
-    """Start the service on a free port and wait until it is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "FTI_HOME": str(home),
-        "FTI_TASK": str(task_file),
-        "FTI_TRAINING_PORT": str(port),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training_pipeline", "serve"], env=environment
-    )
-    with process, httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-        service = Service(process=process, http=http)
+def training_system(home: Path, task_file: Path, **settings: str) -> Iterator[TrainingSystem]:
+    """Give a system whose API answers, without workers."""
+    with TrainingSystem(home, task_file, settings) as system:
+        system.start_api()
+        yield system
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
         try:
-            wait_for(lambda: _ready(service), START_SECONDS)
-            yield service
-        finally:
-            if process.poll() is None:
-                service.end(signal.SIGTERM)
-
-
-def _ready(service: Service) -> bool | None:
-    if service.process.poll() is not None:
-        raise RuntimeError(f"the service ended with exit code {service.process.returncode}")
-    try:
-        return service.http.get("/readyz").status_code == 200 or None
-    except httpx.TransportError:
-        return None
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise

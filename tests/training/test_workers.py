@@ -1,0 +1,188 @@
+"""Workers as processes: whatever ends them or the broker, each run ends once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.model_registry import tracking_uri
+from shared.places import Places
+from tests.redis_server import RedisServer
+from tests.training.conftest import MENTIONS
+from tests.training.sample import fill_feature_store, sample_mentions, task_text
+from tests.training.service_process import (
+    END_SECONDS,
+    children_of,
+    end,
+    gone,
+    training_system,
+    wait_for,
+)
+
+RUN_SECONDS = 180.0
+
+pytestmark = pytest.mark.usefixtures("one_core")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home of its own whose feature store holds labelled mentions."""
+    fill_feature_store(tmp_path / "home", *sample_mentions(MENTIONS))
+    return tmp_path / "home"
+
+
+def task_of(folder: Path, base: Path, *, epochs: int) -> Path:
+    """Return a task file; an epoch has six steps."""
+    path = folder / "task.toml"
+    path.write_text(task_text(base, epochs=epochs))
+    return path
+
+
+def weights(home: Path, run_id: str) -> str:
+    """Return the hash of the weights that a run of the registry came to."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri(Places.embedded(home)))
+    record = client.download_artifacts(run_id, "repro.json")
+    return str(json.loads(Path(record).read_text())["weight_sha256"])
+
+
+def versions(home: Path) -> list[str]:
+    """Return the registry's versions."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri(Places.embedded(home)))
+    return [str(version.version) for version in client.search_model_versions("name = 'flights'")]
+
+
+def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Ended in order, then killed: the third worker comes to the weights of no interruption."""
+    task = task_of(tmp_path, tiny_encoder, epochs=20)
+    with training_system(home, task) as system:
+        run_id = system.post()
+        first = system.start("work")
+        system.wait_for_step(run_id, 2, RUN_SECONDS)
+        children = children_of(first)
+        assert end(first, signal.SIGTERM) == 0
+        assert gone(children)
+        run = system.run(run_id)
+        assert (run["state"], run["lost_workers"]) == ("queued", 0)
+        reached = run["metrics"]["step"]
+
+        second = system.start("work")
+        system.wait_for_step(run_id, int(reached) + 1, RUN_SECONDS)
+        children = children_of(second)
+        second.kill()
+        wait_for(lambda: gone(children), END_SECONDS)
+        assert system.run(run_id)["state"] == "running"
+
+        system.start("work")
+        run = system.wait_for_state(run_id, {"succeeded", "gate_failed", "failed"}, RUN_SECONDS)
+    assert run["state"] == "succeeded", run
+    assert (run["attempts"], run["lost_workers"]) == (3, 1)
+    assert versions(home) == [run["result"]["version"]]
+    assert list((home / "training" / "runs").iterdir()) == []
+
+    result = tmp_path / "result.json"
+    command = [sys.executable, "-m", "training_pipeline", "train", "--task", str(task)]
+    environment = {**os.environ, "FTI_HOME": str(home)}
+    subprocess.run([*command, "--result", str(result)], env=environment, check=True)
+    undisturbed = json.loads(result.read_text())["run_id"]
+    assert weights(home, run["result"]["run_id"]) == weights(home, undisturbed)
+
+
+def test_a_cancelled_run_leaves_nothing(home: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """No process, no files and nothing in the registry; the worker goes on with the next run."""
+    task = task_of(tmp_path, tiny_encoder, epochs=2_000)
+    with training_system(home, task, FTI_TRAINING_WARM="true") as system:
+        worker = system.start("work")
+        run_id = system.post()
+        system.wait_for_step(run_id, 1, RUN_SECONDS)
+        children = children_of(worker)
+        assert system.http.delete(f"/v1/runs/{run_id}").json()["state"] == "cancelling"
+        run = system.wait_for_state(run_id, {"cancelled"}, END_SECONDS)
+        assert run["finished_at"] is not None
+        assert gone(children)
+        assert list((home / "training" / "runs").iterdir()) == []
+        assert not (home / "mlflow").exists() or versions(home) == []
+
+        next_run = system.post(overrides={"epochs": 1, "seed": 8})
+        done = system.wait_for_state(next_run, {"succeeded", "failed"}, RUN_SECONDS)
+        assert done["state"] == "succeeded", done
+        events = system.http.get(f"/v1/runs/{next_run}/events").text.strip().split("\n\n")
+        middle = len(events) // 2
+        rest = system.http.get(
+            f"/v1/runs/{next_run}/events", headers={"Last-Event-ID": str(middle)}
+        )
+        assert rest.text.strip().split("\n\n") == events[middle:]
+        assert end(worker, signal.SIGINT) == 0
+    assert versions(home) == ["1"]
+
+
+def test_a_broker_that_dies_loses_no_run(
+    tmp_path: Path, tiny_encoder: Path, redis_server: RedisServer
+) -> None:
+    """Runs are taken while it is away; workers find them when it is back, without its memory."""
+    task = task_of(tmp_path, tiny_encoder, epochs=1)
+    settings = {"FTI_TRAINING_BROKER": redis_server.address}
+    with training_system(tmp_path / "empty", task, **settings) as system:
+        system.start("work", "--queues", "default,night")
+        first = system.post()
+        system.wait_for_state(first, {"running"}, RUN_SECONDS)
+        redis_server.kill()
+        assert_failed_for_lack_of_data(system.wait_for_state(first, {"failed"}, RUN_SECONDS))
+        # Its message could not be acknowledged.
+        while_away = [system.post(), system.post(queue="night")]
+        reasons = system.http.get("/readyz").json()["reasons"]
+        assert reasons == ["broker: it cannot be reached; runs wait"]
+        (tmp_path / "redis" / "appendonlydir").rename(tmp_path / "forgotten")
+        redis_server.start()
+        for run_id in while_away:
+            run = system.wait_for_state(run_id, {"failed"}, RUN_SECONDS)
+            assert_failed_for_lack_of_data(run)
+
+
+def test_a_run_without_data_fails_with_the_remedy(tmp_path: Path, tiny_encoder: Path) -> None:
+    """Several processes fail as one does: the failure tells what to do, and the log is there."""
+    task = task_of(tmp_path, tiny_encoder, epochs=1)
+    with training_system(tmp_path / "empty", task, FTI_TRAINING_PROCESSES="2") as system:
+        system.start("work")
+        run_id = system.post()
+        run = system.wait_for_state(run_id, {"failed"}, RUN_SECONDS)
+        assert_failed_for_lack_of_data(run)
+        assert run["created_at"] <= run["started_at"] <= run["finished_at"]
+        assert (tmp_path / "empty" / "training" / "logs" / f"{run_id}.log").exists()
+
+
+def assert_failed_for_lack_of_data(run: dict[str, Any]) -> None:
+    assert run["attempts"] == 1
+    assert run["result"] is None
+    assert run["error"]["found"] == "none of that name"
+    assert run["error"]["remedy"].startswith("Run `python -m feature_pipeline backfill`")
+
+
+def test_what_cannot_start_says_why(tmp_path: Path, tiny_encoder: Path) -> None:
+    """An open address without tokens, and queues that cannot be, are refused with exit code 1."""
+    task = task_of(tmp_path, tiny_encoder, epochs=1)
+    for command, settings, words in (
+        (["serve"], {"FTI_TRAINING_HOST": "0.0.0.0"}, "Set FTI_TRAINING_TOKENS"),  # noqa: S104 - refused
+        (["work", "--queues", "GPU 1"], {}, "error: --queues: expected"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "training_pipeline", *command],
+            env=os.environ | {"FTI_HOME": str(tmp_path), "FTI_TASK": str(task)} | settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
