@@ -43,7 +43,7 @@ class TrainingSettings(Settings):
     training_queues: Annotated[str, Field(pattern=_QUEUES)] = "default"
     """Queues that a worker takes runs from, separated by commas."""
     training_warm: bool = True
-    """A worker keeps a spare process that has imported everything; it takes about 1 GB."""
+    """A worker keeps a spare process that has imported everything; it takes some 640 MB."""
     training_processes: Annotated[int, Field(ge=1)] = 1
     """Processes that train one run together, such as one for each GPU of the machine."""
     training_lease_seconds: Annotated[float, Field(ge=2, le=3_600)] = 30.0
