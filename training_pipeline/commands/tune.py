@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from shared.task import load_task, parse_duration
+from shared.duration import parse_duration
+from shared.task import load_task
 from training_pipeline.commands.command import Command, add_task
 from training_pipeline.exit_codes import EXIT_DONE
 from training_pipeline.settings import TrainingSettings
