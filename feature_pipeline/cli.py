@@ -9,7 +9,7 @@ from pathlib import Path
 
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
 from feature_pipeline.commands.consistency import CONSISTENCY
-from feature_pipeline.commands.feast_repository import FEAST_REPOSITORY
+from feature_pipeline.commands.feast_repository import APPLY, FEAST_REPOSITORY
 from feature_pipeline.commands.history import BACKFILL
 from feature_pipeline.commands.maintenance import MAINTAIN
 from feature_pipeline.commands.quality import QUALITY
@@ -23,6 +23,7 @@ from shared.logs import configure_logs
 from shared.settings import load_settings
 
 COMMANDS = (
+    APPLY,
     BACKFILL,
     SERVE,
     STREAM,

@@ -48,6 +48,8 @@ class TrainingSettings(Settings):
     """Processes that train one run together, such as one for each GPU of the machine."""
     training_lease_seconds: Annotated[float, Field(ge=2, le=3_600)] = 30.0
     """Without a sign of life for so long, a worker has lost its run to another one."""
+    training_alive_file: Path | None = None
+    """Workers and beat touch it while they get on, for health checks that look at its age."""
     training_grace_seconds: Seconds = 15.0
     """How long a training process may save what it learned before it is killed."""
     training_keep_days: Annotated[float, Field(gt=0)] = 30.0

@@ -73,7 +73,7 @@ def _probe(
 ) -> AbstractContextManager[object]:
     """Return what tells how the stream worker is, if it has a port to tell it on.
 
-    The processes of a cluster count on from that port, as they may be on one machine.
+    The processes of a cluster that are on one machine count on from that port.
     """
     settings = pipeline.settings
     if settings.features_stream_port is None:
@@ -90,5 +90,5 @@ def _probe(
         stall=timedelta(seconds=settings.features_stall_seconds),
         epoch=timedelta(seconds=settings.features_epoch_seconds),
     )
-    port = settings.features_stream_port + (0 if member is None else member.process)
+    port = settings.features_stream_port + (0 if member is None else member.place_on_host)
     return Probe(app, settings.features_stream_host, port)

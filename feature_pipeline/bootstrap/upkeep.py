@@ -49,6 +49,12 @@ def consistency(
     return measure(store, since, min(until, held), limit, bound)
 
 
+def apply_definitions(pipeline: FeaturePipeline) -> None:
+    """Create or update what the task needs in the feature store; all services may run."""
+    claim_home(pipeline.folder, pipeline.task, anew=False)
+    pipeline.open_store()
+
+
 def feast_repository(pipeline: FeaturePipeline, folder: Path) -> tuple[str, ...]:
     """Write a folder for Feast's own tools; return the variables that they need."""
     claim_home(pipeline.folder, pipeline.task, anew=False)

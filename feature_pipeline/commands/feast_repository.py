@@ -1,4 +1,4 @@
-"""A repository for Feast's own tools."""
+"""The task's definitions: applied to the feature store, or written for Feast's own tools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from feature_pipeline.bootstrap.pipeline import FeaturePipeline
-from feature_pipeline.bootstrap.upkeep import feast_repository
+from feature_pipeline.bootstrap.upkeep import apply_definitions, feast_repository
 from feature_pipeline.commands.command import Command
 
 
@@ -34,6 +34,11 @@ def _run(pipeline: FeaturePipeline, options: argparse.Namespace) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def _apply(pipeline: FeaturePipeline, _: argparse.Namespace) -> None:
+    apply_definitions(pipeline)
+
+
+APPLY = Command("apply", "create or update the task's feature views and empty tables", _apply)
 FEAST_REPOSITORY = Command(
     "feast-repository", "write a folder for Feast's own tools", _run, _add_arguments
 )

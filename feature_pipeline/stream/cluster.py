@@ -44,6 +44,16 @@ class ClusterMember:
                 remedy="Processes are counted from 0.",
             )
 
+    @property
+    def place_on_host(self) -> int:
+        """How many processes before this one have the same host, and so share its ports.
+
+        >>> ClusterMember(2, ("a:2101", "b:2101", "a:2102")).place_on_host
+        1
+        """
+        hosts = [address.rpartition(":")[0] for address in self.addresses]
+        return hosts[: self.process].count(hosts[self.process])
+
 
 def run_cluster(processes: int, run_member: Callable[[ClusterMember], None]) -> None:
     """Run a cluster on this machine until SIGTERM or Ctrl-C, or until one process ends.

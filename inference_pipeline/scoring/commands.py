@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 from inference_pipeline.scoring.input_file import FIELDS, InputFile
 from inference_pipeline.settings import InferenceSettings
+from shared.errors import StateError
 from shared.logs import configure_logs
 
 _CHUNK_ROWS = 1_000
@@ -54,6 +56,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _score(settings: InferenceSettings, given: argparse.Namespace) -> int:
+    if find_spec("polars") is None:
+        raise StateError(
+            "command score",
+            expected="the package polars, which serving does without",
+            found="none",
+            remedy="Install requirements/scoring.txt; an image has it if it is built with"
+            " --build-arg REQUIREMENTS=scoring.",
+        )
     from inference_pipeline.scoring.runs import score
 
     configure_logs("score", log_format=settings.log_format, level="warning")

@@ -18,6 +18,7 @@ from shared.logs import get_logger
 from shared.schedules import Schedule
 from training_pipeline.service.dispatch import Dispatch
 from training_pipeline.service.runs.run import Run, new_run
+from training_pipeline.service.sign_of_life import SignOfLife
 
 _log = get_logger(__name__)
 
@@ -86,11 +87,13 @@ class _Scheduler:
 
     max_interval = _LONGEST_SLEEP
 
-    def __init__(self, calendar: Calendar) -> None:
+    def __init__(self, calendar: Calendar, sign_of_life: SignOfLife) -> None:
         self._calendar = calendar
+        self._sign_of_life = sign_of_life
 
     def tick(self) -> float:
         """Do what is due; return the seconds until the next look."""
+        self._sign_of_life.give()
         now = datetime.now(UTC)
         try:
             self._calendar.ask(now)
@@ -108,10 +111,10 @@ class _Scheduler:
         """Do nothing: nothing is open."""
 
 
-def run_beat(app: Celery, calendar: Calendar) -> int:
+def run_beat(app: Celery, calendar: Calendar, sign_of_life: SignOfLife) -> int:
     """Run until SIGTERM or Ctrl-C; return the exit code."""
     _log.info("beat starts")
-    Service(app, scheduler_cls=lambda **_: _Scheduler(calendar)).start()
+    Service(app, scheduler_cls=lambda **_: _Scheduler(calendar, sign_of_life)).start()
     _log.info("beat ends")
     return 0
 

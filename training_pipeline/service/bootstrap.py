@@ -20,6 +20,7 @@ from shared.tokens import TokenBook, read_tokens
 from training_pipeline.service.delivery.celery import CeleryDelivery, celery_app
 from training_pipeline.service.dispatch import Dispatch
 from training_pipeline.service.runs.sql import SqlRunStore
+from training_pipeline.service.sign_of_life import SignOfLife
 from training_pipeline.settings import TrainingSettings
 
 
@@ -101,6 +102,7 @@ def work(settings: TrainingSettings, queues: tuple[str, ...]) -> int:
         execution=execution,
         queues=queues,
         chores=(Chore(30, kept.register), Chore(600, leftovers.remove)),
+        sign_of_life=SignOfLife(settings.training_alive_file),
     )
     return Worker(app, queues, execution=execution, child=child, upkeep=upkeep).run()
 
@@ -122,7 +124,7 @@ def beat(settings: TrainingSettings) -> int:
         Dispatch(store, CeleryDelivery(app)),
         settings.training_home / "beat.json",
     )
-    return run_beat(app, calendar)
+    return run_beat(app, calendar, SignOfLife(settings.training_alive_file))
 
 
 def queues_of(given: str | None, settings: TrainingSettings) -> tuple[str, ...]:

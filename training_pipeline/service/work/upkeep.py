@@ -14,6 +14,7 @@ from training_pipeline.service.dispatch import Dispatch
 from training_pipeline.service.runs.run import HELD, RunState, WorkerSign
 from training_pipeline.service.runs.store import RunStore
 from training_pipeline.service.runs.transitions import lose
+from training_pipeline.service.sign_of_life import SignOfLife
 from training_pipeline.service.work.execution import MOST_LOSSES, Execution
 
 _log = get_logger(__name__)
@@ -47,12 +48,14 @@ class Upkeep:
         execution: Execution,
         queues: Sequence[str],
         chores: Sequence[Chore] = (),
+        sign_of_life: SignOfLife | None = None,
     ) -> None:
         self._store = store
         self._dispatch = dispatch
         self._execution = execution
         self._queues = tuple(queues)
         self._chores = tuple(chores)
+        self._sign_of_life = sign_of_life or SignOfLife(None)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep_on, name="upkeep", daemon=True)
         self._chore_thread = threading.Thread(target=self._keep_house, name="chores", daemon=True)
@@ -91,6 +94,7 @@ class Upkeep:
 
     def _keep_on(self) -> None:
         while not self._done.is_set():
+            self._sign_of_life.give()
             try:
                 self.sweep(datetime.now(UTC))
             except StateError as error:
