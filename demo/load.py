@@ -14,8 +14,9 @@ _PAUSE_SECONDS = 0.05
 class SteadyLoad:
     """Asks for one prediction after the other while the context lasts."""
 
-    def __init__(self, url: str, texts: list[str]) -> None:
+    def __init__(self, url: str, texts: list[str], *, token: str | None = None) -> None:
         self._url = url
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._texts = texts
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
@@ -38,7 +39,7 @@ class SteadyLoad:
         self._thread.join()
 
     def _run(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=30) as client:
+        with httpx.Client(base_url=self._url, headers=self._headers, timeout=30) as client:
             number = 0
             while not self._stop.is_set():
                 self._ask(client, self._texts[number % len(self._texts)])
