@@ -10,7 +10,7 @@ _STORES = ("FTI_ONLINE_STORE", "FTI_OFFLINE_STORE", "FTI_FEATURE_REGISTRY", "FTI
 _NOT_PASSED_ON = (
     "FTI_INFERENCE_MODEL",  # it serves the task's
     "FTI_INFERENCE_TOKENS_FILE",  # it asks without a token
-    "FTI_TRAINING_TOKENS",
+    "FTI_TRAINING_TOKENS_FILE",
     "FTI_TRAINING_RUNS",  # its runs and messages are its home's
     "FTI_TRAINING_BROKER",
     "FTI_TRAINING_QUEUES",  # its worker takes the runs that it asks for

@@ -30,7 +30,7 @@ class TrainingSettings(Settings):
     """The commit of the code, where it is in no clone of git: an image sets it when it is built."""
     training_keep_unfinished_days: Annotated[float, Field(ge=0)] = 7.0
     """How old a registry's run that never ended must be for ``clean-registry`` to delete it."""
-    training_tokens: Path | None = None
+    training_tokens_file: Path | None = None
     """Who may ask for what; see `shared.tokens`. Without it anybody may, from this machine."""
     training_open: bool = False
     """Without tokens, anybody may ask from other machines too: something in front guards it."""

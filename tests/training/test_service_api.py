@@ -285,7 +285,7 @@ def test_tokens_allow_what_their_scopes_say(tmp_path: Path) -> None:
     scopes = {"ci": "train,read", "people": "read", "prometheus": "metrics"}
     lines = (f"{name} {scopes[name]} {token}" for name, token in TOKENS.items())
     (tmp_path / "tokens").write_text("\n".join(lines))
-    tokens = read_tokens(tmp_path / "tokens", scopes=SCOPES, setting="FTI_TRAINING_TOKENS")
+    tokens = read_tokens(tmp_path / "tokens", scopes=SCOPES, setting="FTI_TRAINING_TOKENS_FILE")
     http = make_service(tmp_path, tokens=tokens).http
 
     def status(client: str, method: str, path: str) -> int:

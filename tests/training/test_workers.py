@@ -172,7 +172,7 @@ def test_what_cannot_start_says_why(tmp_path: Path, tiny_encoder: Path) -> None:
     """An open address without tokens, and queues that cannot be, are refused with exit code 1."""
     task = task_of(tmp_path, tiny_encoder, epochs=1)
     for command, settings, words in (
-        (["serve"], {"FTI_TRAINING_HOST": "0.0.0.0"}, "Set FTI_TRAINING_TOKENS"),  # noqa: S104 - refused
+        (["serve"], {"FTI_TRAINING_HOST": "0.0.0.0"}, "Set FTI_TRAINING_TOKENS_FILE"),  # noqa: S104 - refused
         (["work", "--queues", "GPU 1"], {}, "error: --queues: expected"),
     ):
         done = subprocess.run(

@@ -151,17 +151,19 @@ def _celery(settings: TrainingSettings) -> Celery:
 def _tokens(settings: TrainingSettings) -> TokenBook | None:
     from training_pipeline.service.api.access import SCOPES
 
-    guarded = settings.training_tokens is not None or settings.training_open
+    guarded = settings.training_tokens_file is not None or settings.training_open
     check_host(
         settings.training_host,
         setting="FTI_TRAINING_HOST",
         guarded=guarded,
-        open_setting="FTI_TRAINING_TOKENS to a file of tokens, or FTI_TRAINING_OPEN to true if"
+        open_setting="FTI_TRAINING_TOKENS_FILE to a file of tokens, or FTI_TRAINING_OPEN to true if"
         " something in front of the service guards it",
     )
-    if settings.training_tokens is None:
+    if settings.training_tokens_file is None:
         return None
-    return read_tokens(settings.training_tokens, scopes=SCOPES, setting="FTI_TRAINING_TOKENS")
+    return read_tokens(
+        settings.training_tokens_file, scopes=SCOPES, setting="FTI_TRAINING_TOKENS_FILE"
+    )
 
 
 def _child_environment(settings: TrainingSettings) -> dict[str, str]:
