@@ -10,7 +10,7 @@ INPUT ?=
 OPTIONS ?=
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 # What a model's record says of the code that trained it; nothing where the code is that of no commit.
-export FTI_COMMIT ?= $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD)
+export SOURCE_COMMIT ?= $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo serve env up down backup restore logs smoke test lint unit test-stack audit sbom bench-offline-store bench-serving bench-features bench-training test-parity soak clean

@@ -32,8 +32,8 @@ COPY shared shared
 COPY feast_polars_delta feast_polars_delta
 COPY training_pipeline training_pipeline
 RUN python -m compileall -q .
-ARG FTI_COMMIT=""
-ENV FTI_TRAINING_COMMIT=${FTI_COMMIT}
+ARG SOURCE_COMMIT=""
+ENV FTI_TRAINING_COMMIT=${SOURCE_COMMIT}
 USER 10001:10001
 EXPOSE 8002
 ENTRYPOINT ["python", "-m", "training_pipeline"]

@@ -96,7 +96,7 @@ def test_example_tells_every_setting(compose: dict[str, Any]) -> None:
     text = "".join(path.read_text() for path in files)
     used = {name: default for name, _, default in _VARIABLE.findall(text)}
     example = dict(re.findall(r"(?m)^#?(\w+)=(.*)$", (ROOT / ".env.example").read_text()))
-    assert example.keys() == used.keys() - {"SECRETS_FOLDER", "FTI_COMMIT"}
+    assert example.keys() == used.keys() - {"SECRETS_FOLDER", "SOURCE_COMMIT"}
     passwords = {name for name, value in example.items() if not value}
     assert all(name.endswith("_PASSWORD") for name in passwords)
     for name, value in example.items():

@@ -44,4 +44,5 @@ def main(subjects: list[str]) -> None:
     json.dump(counts, sys.stdout)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
