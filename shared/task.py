@@ -222,9 +222,10 @@ class Task(_Section):
         return self
 
 
-NOT_OVERRIDDEN = frozenset({"base", "behaviour", "schedules"})
+NOT_OVERRIDDEN = frozenset({"base", "behaviour", "gate", "schedules", "search"})
 """Fields of the training section that a run cannot have otherwise: they name files of the machine
-that trains, which are not for whoever may ask for a run, or are about no single run."""
+that trains or say what becomes champion, which are not for whoever may ask for a run, or are about
+no single run."""
 
 
 def load_task(path: Path, overrides: Mapping[str, Any] | None = None) -> Task:

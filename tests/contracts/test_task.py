@@ -27,12 +27,14 @@ def test_sample_task_reads() -> None:
 
 def test_overrides_take_the_place_of_fields() -> None:
     """A field, or one of a table, is otherwise; a mistake is named as if it stood in the file."""
-    before, after = load_task(SAMPLE), load_task(SAMPLE, {"seed": 8, "gate": {"max_size_mb": 40}})
-    assert (after.training.seed, after.training.gate.max_size_mb) == (8, 40)
-    assert after.training.gate.min_mft_pass_rate == before.training.gate.min_mft_pass_rate
+    labels = {"behaviour_labels": {"positive": "good"}}
+    before, after = load_task(SAMPLE), load_task(SAMPLE, {"seed": 8, **labels})
+    assert (after.training.seed, after.training.behaviour_labels) == (8, {"positive": "good"})
+    assert after.training.epochs == before.training.epochs
     for overrides, place in (
         ({"epoch": 2}, "training.epoch"),
-        ({"gate": {"min_accuracy": 2}}, "training.gate.min_accuracy"),
+        ({"behaviour_labels": {"positive": 2}}, "training.behaviour_labels.positive"),
+        ({"gate": {"min_accuracy": 0}}, "training.gate"),
         ({"base": "elsewhere"}, "training.base"),
     ):
         with pytest.raises(TaskError) as refused:

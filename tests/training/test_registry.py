@@ -13,7 +13,7 @@ from shared.model_registry import tracking_uri
 from shared.places import Places
 from training_pipeline.gate.verdict import Failure, Verdict
 from training_pipeline.registry import ANY, Candidate, MlflowRegistry, Sample
-from training_pipeline.registry.registration import Registration
+from training_pipeline.registry.registration import CANDIDATE_TAG, Registration
 
 PASSED = Verdict()
 FAILED = Verdict(
@@ -220,7 +220,7 @@ def test_a_champion_that_was_rolled_back_stays_so(
 def test_only_runs_without_a_version_are_left_over(
     registry: MlflowRegistry, client: MlflowClient, folder: Path
 ) -> None:
-    """Killed and failed ones at any age, running ones when they are old; no registered one."""
+    """Killed and failed ones at any age, old running ones; no registered one, no search's trial."""
     made = registry.register(candidate("left", folder, PASSED))
     client.set_terminated(made.run_id, status="KILLED")  # a version points at it all the same
     experiment = client.get_experiment_by_name("left")
@@ -231,11 +231,14 @@ def test_only_runs_without_a_version_are_left_over(
         ("killed", 0, "KILLED"),
         ("failed", 0, "FAILED"),
         ("finished", 90, "FINISHED"),
+        ("trial", 0, "FAILED"),
         ("old", 8, "RUNNING"),
         ("young", 6, "RUNNING"),
     ):
         began = int((now - timedelta(days=age)).timestamp() * 1000)
-        runs[name] = client.create_run(experiment.experiment_id, start_time=began).info.run_id
+        tags = {} if name == "trial" else {CANDIDATE_TAG: name}
+        run = client.create_run(experiment.experiment_id, start_time=began, tags=tags)
+        runs[name] = run.info.run_id
         if status != "RUNNING":
             client.set_terminated(runs[name], status=status)
     found = registry.leftovers("left", now - timedelta(days=7))

@@ -122,13 +122,16 @@ def test_one_of_many_gets_a_run(store: RunStore) -> None:
 
 
 def test_lists_go_by_age_and_state(store: RunStore) -> None:
-    """The newest come first for people, the oldest for workers; of one state if it is named."""
+    """The newest come first for people, the oldest for workers; of a state, of queues if named."""
     first, second, third = (queued(store) for _ in range(3))
     change(store, second, claim("w", NOW, LEASE))
     assert [run.run_id for run in store.newest(2)] == [third.run_id, second.run_id]
     assert [run.run_id for run in store.newest(9, RunState.RUNNING)] == [second.run_id]
     waiting = store.oldest({RunState.QUEUED}, 9)
     assert [run.run_id for run in waiting] == [first.run_id, third.run_id]
+    other = queued(store, queue="gpu")
+    assert store.oldest({RunState.QUEUED}, 1, ["gpu"]) == [other]
+    assert store.oldest({RunState.QUEUED}, 9, ["cpu"]) == []
 
 
 def test_progress_then_result(store: RunStore) -> None:

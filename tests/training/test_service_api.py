@@ -125,10 +125,10 @@ def test_posts_with_one_key_make_one_run(service: Service) -> None:
         ({"reason": "x", "overrides": {"epoch": 2}}, 422, "body.overrides.epoch", "no field"),
         ({"reason": "x", "overrides": {"epochs": 0}}, 422, "body.overrides.epochs", "1 0"),
         (
-            {"reason": "x", "overrides": {"gate": {"min_accuracy": 2}}},
+            {"reason": "x", "overrides": {"gate": {"min_gain_over_baseline": -1}}},
             422,
-            "body.overrides.gate.min_accuracy",
-            "1 2",
+            "body.overrides.gate",
+            "the task file decides",
         ),
         (
             {"reason": "x", "overrides": {"behaviour": "/etc/passwd"}},

@@ -51,7 +51,7 @@ def weights(home: Path, run_id: str) -> str:
 
     client = MlflowClient(tracking_uri(Places.embedded(home)))
     record = client.download_artifacts(run_id, "repro.json")
-    return str(json.loads(Path(record).read_text())["weight_sha256"])
+    return str(json.loads(Path(record).read_text())["fit"]["weight_sha256"])
 
 
 def versions(home: Path) -> list[str]:

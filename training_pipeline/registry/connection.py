@@ -28,6 +28,22 @@ def connect(tracking_uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
+def open_experiment(client: MlflowClient, name: str, artifact_root: str | None) -> str:
+    """Return the id of an experiment, which is made or brought back if need be.
+
+    Args:
+        client: of MLflow.
+        name: the task's.
+        artifact_root: where a new one keeps artefacts; None: the server decides.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return str(client.create_experiment(name, artifact_location=artifact_root))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
 @contextmanager
 def registry_errors(expected: str, remedy: str) -> Iterator[None]:
     """Turn whatever MLflow and the database behind it raise, errors of their own, into ours."""

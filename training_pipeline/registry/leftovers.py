@@ -1,4 +1,7 @@
-"""Leftovers: runs that came to no version, since their registration was cut short."""
+"""Leftovers: runs that came to no version, since their registration was cut short.
+
+Other runs of the experiment, such as those of a search, are none.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from training_pipeline.registry.connection import quoted
 from training_pipeline.registry.port import Leftover
-from training_pipeline.registry.registration import LOGGED_TAG
+from training_pipeline.registry.registration import CANDIDATE_TAG, LOGGED_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,6 +33,8 @@ def find_leftovers(client: MlflowClient, name: str, before: datetime) -> Iterato
         return
     for status in (*_ENDED, *_UNENDED):
         for run in _runs(client, experiment.experiment_id, status):
+            if CANDIDATE_TAG not in run.data.tags:
+                continue
             leftover = Leftover(run.info.run_id, status, _logged_at(run))
             if status in _UNENDED and leftover.began >= before:
                 continue

@@ -10,7 +10,7 @@ from shared.logs import get_logger
 from shared.manifest import CHAMPION, PREVIOUS
 from training_pipeline.gate.verdict import VERDICT_FILE, Skipped, Verdict
 from training_pipeline.registry.candidate import ANY, Candidate, Registered
-from training_pipeline.registry.connection import quoted
+from training_pipeline.registry.connection import open_experiment, quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +71,7 @@ class Registration:
 
     def _logged(self, candidate: Candidate) -> Run:
         """Return the finished run of this candidate: one that is there, or a new one."""
-        experiment = self._experiment()
+        experiment = open_experiment(self.client, candidate.name, self.artifact_root)
         tagged = f"tags.{CANDIDATE_TAG} = {quoted(candidate.candidate_id)}"
         for run in self.client.search_runs([experiment], tagged):
             if run.info.status == _FINISHED:
@@ -161,15 +161,6 @@ class Registration:
 
     def _champion(self) -> str | None:
         return champion_of(self.client, self.candidate.name)
-
-    def _experiment(self) -> str:
-        name = self.candidate.name
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            return str(self.client.create_experiment(name, artifact_location=self.artifact_root))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
 
 
 def champion_of(client: MlflowClient, name: str) -> str | None:

@@ -53,7 +53,7 @@ class Dispatch:
             now: the moment.
             patience: a message that nobody has acted upon for so long counts as lost.
         """
-        for run in self._store.oldest({RunState.QUEUED}, _MOST_AT_ONCE):
+        for run in self._store.oldest({RunState.QUEUED}, _MOST_AT_ONCE, queues):
             unsent = run.sent_at is None or run.sent_at < now - patience
-            if run.queue in queues and unsent and not self.send(run, now):
+            if unsent and not self.send(run, now):
                 return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import StateError
+from shared.errors import TaskError
 from shared.task import Task, Training
 from training_pipeline.encoder import load_tokenizer
 from training_pipeline.fit import Checkpoints, Execution, fit, processes_of
@@ -47,7 +47,8 @@ class Objective:
             stop: hears of signals.
 
         Raises:
-            FtiError: the fit does not come to an end with these parameters.
+            TaskError: the fit does not come to an end with these parameters.
+            StateError: the disk, or what hears of epochs, does not allow to go on.
             KeyboardInterrupt: asked to stop; what was learned is saved.
         """
         task = with_parameters(self.task, parameters)
@@ -67,8 +68,10 @@ class Objective:
             )
         measured = measure(fitted.validated, task.labels)
         if not measured.finite:
-            raise StateError(
-                "fit", expected="a validation loss", found="weights that left all numbers"
+            raise TaskError(
+                "training with these parameters",
+                expected="a validation loss",
+                found="weights that left all numbers",
             )
         return measured
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from shared.errors import FtiError, StateError
+from shared.errors import StateError, TaskError
 from training_pipeline.fit import Checkpoints
 from training_pipeline.stop import StopRequest
 from training_pipeline.tune.objective import Objective
@@ -101,7 +101,7 @@ class Search:
             ended = replace(ended, outcome="complete", value=measured.value(self._goal))
         except _GivenUpError:
             pass
-        except FtiError as error:
+        except TaskError as error:  # any other says nothing of the parameters: the trial stays open
             ended = replace(ended, outcome="failed", reason=str(error))
         tracked.end(ended.outcome, measured, ended.reason)
         trial.end(ended.outcome, ended.value, ended.reason)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from shared.errors import StateError
+from training_pipeline.registry.connection import connect, open_experiment, registry_errors
 from training_pipeline.tune.trials import Measured, Outcome, Parameters, Trial, as_toml
 
 if TYPE_CHECKING:
@@ -101,11 +100,10 @@ class SearchTracking:
             uid: of the study.
         """
         with _errors("the runs of a search"):
-            client = self._client()
+            client = connect(self._tracking_uri)
+            experiment = open_experiment(client, self._experiment, self._artifact_root)
             running = [
-                run
-                for run in _runs(client, self._experiment_id(client), uid)
-                if run.info.status == "RUNNING"
+                run for run in _runs(client, experiment, uid) if run.info.status == "RUNNING"
             ]
             for run in running:
                 client.set_terminated(run.info.run_id, status="KILLED")
@@ -119,8 +117,8 @@ class SearchTracking:
             StateError: MLflow does not take it.
         """
         with _errors("to take a search"):
-            client = self._client()
-            experiment_id = self._experiment_id(client)
+            client = connect(self._tracking_uri)
+            experiment_id = open_experiment(client, self._experiment, self._artifact_root)
             run_id = _begin(client, experiment_id, f"search of {name}", {_SEARCH: uid})
             _log_params(client, run_id, params)
         status = "FAILED"
@@ -134,23 +132,6 @@ class SearchTracking:
             for run in _runs(client, experiment_id, uid):
                 if run.info.status == "RUNNING":
                     client.set_terminated(run.info.run_id, status=status)
-
-    def _client(self) -> MlflowClient:
-        from mlflow import MlflowClient
-
-        with warnings.catch_warnings():
-            # MLflow sets up its tables in a way that its database library deprecates.
-            warnings.filterwarnings("ignore", message="The ``noload``", category=DeprecationWarning)
-            return MlflowClient(tracking_uri=self._tracking_uri)
-
-    def _experiment_id(self, client: MlflowClient) -> str:
-        found = client.get_experiment_by_name(self._experiment)
-        if found is None:
-            made = client.create_experiment(self._experiment, artifact_location=self._artifact_root)
-            return str(made)
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
 
 
 def _begin(client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
@@ -183,15 +164,7 @@ def _log_params(client: MlflowClient, run_id: str, params: Mapping[str, object])
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
 
-@contextmanager
-def _errors(expected: str) -> Iterator[None]:
-    """Turn whatever MLflow and the database behind it raise into an error of ours."""
-    try:
-        yield
-    except Exception as error:
-        raise StateError(
-            "MLflow",
-            expected=expected,
-            found=type(error).__name__,
-            remedy="Mend it, and give the same command again: the search goes on.",
-        ) from error
+def _errors(expected: str) -> AbstractContextManager[None]:
+    return registry_errors(
+        expected, "Mend it, and give the same command again: the search goes on."
+    )

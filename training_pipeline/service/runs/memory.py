@@ -42,10 +42,13 @@ class MemoryRunStore:
             runs = reversed(self._runs.values())
             return [run for run in runs if state in {None, run.state}][:limit]
 
-    def oldest(self, states: Collection[RunState], limit: int) -> list[Run]:
-        """Return runs of some states, oldest first."""
+    def oldest(
+        self, states: Collection[RunState], limit: int, queues: Collection[str] | None = None
+    ) -> list[Run]:
+        """Return runs of some states, and of some queues or of all, oldest first."""
         with self._lock:
-            return [run for run in self._runs.values() if run.state in states][:limit]
+            found = [run for run in self._runs.values() if run.state in states]
+            return [run for run in found if queues is None or run.queue in queues][:limit]
 
     def change(self, run_id: str, transition: Transition, now: datetime) -> Run | None:
         """Apply a transition while nobody else does, and keep the event that it makes."""

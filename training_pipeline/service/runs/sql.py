@@ -83,10 +83,15 @@ class SqlRunStore:
         with self._reading() as database:
             return [_run(row) for row in database.execute(query).mappings()]
 
-    def oldest(self, states: Collection[RunState], limit: int) -> list[Run]:
-        """Return runs of some states, oldest first."""
+    def oldest(
+        self, states: Collection[RunState], limit: int, queues: Collection[str] | None = None
+    ) -> list[Run]:
+        """Return runs of some states, and of some queues or of all, oldest first."""
         named = [state.value for state in states]
-        query = select(runs).where(runs.c.state.in_(named)).order_by(runs.c.position).limit(limit)
+        query = select(runs).where(runs.c.state.in_(named))
+        if queues is not None:
+            query = query.where(runs.c.queue.in_(list(queues)))
+        query = query.order_by(runs.c.position).limit(limit)
         with self._reading() as database:
             return [_run(row) for row in database.execute(query).mappings()]
 

@@ -53,8 +53,10 @@ class RunStore(Protocol):
     def newest(self, limit: int, state: RunState | None = None) -> list[Run]:
         """Return runs, newest first; only those of a state if one is given."""
 
-    def oldest(self, states: Collection[RunState], limit: int) -> list[Run]:
-        """Return runs of some states, oldest first."""
+    def oldest(
+        self, states: Collection[RunState], limit: int, queues: Collection[str] | None = None
+    ) -> list[Run]:
+        """Return runs of some states, and of some queues or of all, oldest first."""
 
     def change(self, run_id: str, transition: Transition, now: datetime) -> Run | None:
         """Apply a transition while nobody else does, and keep the event that it makes.
