@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.file_lock import hold_file
 from shared.task import load_task
-from training_pipeline.disk import full_disk_errors
+from training_pipeline.disk import full_disk_errors, write_whole
 from training_pipeline.progress import TrainingProgress
 from training_pipeline.result import TrainResult
 from training_pipeline.settings import TrainingSettings
@@ -34,6 +34,8 @@ class Attempt:
     """Of a requested run, whose files have a place of their own; it may be asked for again."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the task's section ``training`` that are otherwise."""
+    result_file: Path | None = None
+    """Gets the result, as JSON."""
 
     def run(
         self, settings: TrainingSettings, *, progress: TrainingProgress, stop: StopRequest
@@ -76,7 +78,7 @@ class Attempt:
                 raise KeptError(
                     kept.path(self.run_id), "an earlier attempt of this run, which waits"
                 )
-            place, saved = self._folders(settings.training_home, task.name)
+            place, saved, versions_file = self._files(settings.training_home, task.name)
             checkpoints = fit_checkpoints(settings, saved, supersede=self.supersede)
             in_use = hold_file(
                 checkpoints.folder / "in-use.lock",
@@ -89,8 +91,10 @@ class Attempt:
                 with workspace(place) as folder:
                     if self.fresh:
                         checkpoints.clear()
+                        if versions_file is not None:
+                            versions_file.unlink(missing_ok=True)
                     try:
-                        result = training_pipeline(settings).run(
+                        result = training_pipeline(settings, versions_file=versions_file).run(
                             task,
                             folder=folder,
                             progress=progress,
@@ -102,12 +106,15 @@ class Attempt:
                     except KeptError:
                         checkpoints.clear()
                         raise
+                if self.result_file is not None:
+                    # Before the checkpoints go: who is ended between the two trains nothing again.
+                    write_whole(self.result_file, result.model_dump_json(indent=2))
                 checkpoints.clear()
                 return result
 
-    def _folders(self, home: Path, task_name: str) -> tuple[Path, Path]:
-        """Return where files are made, and where checkpoints are saved."""
+    def _files(self, home: Path, task_name: str) -> tuple[Path, Path, Path | None]:
+        """Return where files are made, where checkpoints are saved, where versions are pinned."""
         if self.run_id is None:
-            return home, home / "checkpoints" / task_name
+            return home, home / "checkpoints" / task_name, None
         place = home / "runs" / self.run_id
-        return place, place / "checkpoints"
+        return place, place / "checkpoints", place / "versions.json"

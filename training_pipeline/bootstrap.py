@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
     from training_pipeline.registry import MlflowRegistry
 
 
-def training_pipeline(settings: TrainingSettings) -> TrainingPipeline:
-    """Return the pipeline on Feast and MLflow."""
+def training_pipeline(
+    settings: TrainingSettings, *, versions_file: Path | None = None
+) -> TrainingPipeline:
+    """Return the pipeline on Feast and MLflow.
+
+    Args:
+        settings: where these are.
+        versions_file: pins table versions for whoever uses the same file again.
+    """
     from training_pipeline.pipeline import TrainingPipeline
 
-    registry = model_registry(settings)
-    return TrainingPipeline(dataset_source(settings), registry, kept_results(settings))
+    source = dataset_source(settings) if versions_file is None else _pinned(settings, versions_file)
+    return TrainingPipeline(source, model_registry(settings), kept_results(settings))
 
 
 def model_registry(settings: TrainingSettings) -> MlflowRegistry:
@@ -41,6 +49,12 @@ def dataset_source(
     from training_pipeline.dataset import FeastDataset
 
     return FeastDataset(open_feature_store(settings.places, versions=versions))
+
+
+def _pinned(settings: TrainingSettings, versions_file: Path) -> DatasetSource:
+    from training_pipeline.pinned_dataset import PinnedDataset
+
+    return PinnedDataset(versions_file, partial(dataset_source, settings))
 
 
 def kept_results(settings: TrainingSettings) -> KeptResults:

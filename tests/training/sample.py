@@ -145,6 +145,12 @@ def fill_feature_store(home: Path, mentions: pl.DataFrame, labels: pl.DataFrame)
     return store
 
 
+def add_mentions(home: Path, mentions: pl.DataFrame, labels: pl.DataFrame) -> None:
+    """Write more rows of mention_text and of mention_label, as the stream does."""
+    mentions.write_delta(offline_folder(home) / MENTION_TEXT, mode="append")
+    labels.write_delta(offline_folder(home) / MENTION_LABEL, mode="append")
+
+
 def activity_changes(mentions: pl.DataFrame, key: str) -> pl.DataFrame:
     """Return a count of mentions that grows at each mention of its key, and a share of nulls."""
     return mentions.sort(KNOWN_AT).select(

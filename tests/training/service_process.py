@@ -47,7 +47,12 @@ class TrainingSystem:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        # Connections are left before the service closes them, which it does after five seconds.
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            timeout=30,
+            limits=httpx.Limits(keepalive_expiry=1),
+        )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

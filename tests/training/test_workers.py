@@ -16,7 +16,7 @@ from shared.model_registry import tracking_uri
 from shared.places import Places
 from tests.redis_server import RedisServer
 from tests.training.conftest import MENTIONS
-from tests.training.sample import fill_feature_store, sample_mentions, task_text
+from tests.training.sample import add_mentions, fill_feature_store, sample_mentions, task_text
 from tests.training.service_process import (
     END_SECONDS,
     children_of,
@@ -45,6 +45,12 @@ def task_of(folder: Path, base: Path, *, epochs: int) -> Path:
     return path
 
 
+def new_mentions(home: Path) -> None:
+    """Add labelled mentions to the feature store."""
+    mentions, labels = sample_mentions(MENTIONS + 20)
+    add_mentions(home, mentions.tail(20), labels.tail(20))
+
+
 def weights(home: Path, run_id: str) -> str:
     """Return the hash of the weights that a run of the registry came to."""
     from mlflow import MlflowClient
@@ -63,7 +69,7 @@ def versions(home: Path) -> list[str]:
 
 
 def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    """Ended in order, then killed: the third worker comes to the weights of no interruption."""
+    """Ended in order, then killed, while mentions come: the weights are of no interruption."""
     task = task_of(tmp_path, tiny_encoder, epochs=20)
     with training_system(home, task) as system:
         run_id = system.post()
@@ -75,6 +81,7 @@ def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Pa
         run = system.run(run_id)
         assert (run["state"], run["lost_workers"]) == ("queued", 0)
         reached = run["metrics"]["step"]
+        new_mentions(home)
 
         second = system.start("work")
         system.wait_for_step(run_id, int(reached) + 1, RUN_SECONDS)
@@ -82,6 +89,7 @@ def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Pa
         second.kill()
         wait_for(lambda: gone(children), END_SECONDS)
         assert system.run(run_id)["state"] == "running"
+        new_mentions(home)
 
         system.start("work")
         run = system.wait_for_state(run_id, {"succeeded", "gate_failed", "failed"}, RUN_SECONDS)
@@ -89,13 +97,16 @@ def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Pa
     assert (run["attempts"], run["lost_workers"]) == (3, 1)
     assert versions(home) == [run["result"]["version"]]
     assert list((home / "training" / "runs").iterdir()) == []
+    log = (home / "training" / "logs" / f"{run_id}.log").read_text()
+    assert "given up" not in log, "a checkpoint was thrown away"
 
-    result = tmp_path / "result.json"
+    quiet, result = tmp_path / "quiet", tmp_path / "result.json"
+    fill_feature_store(quiet, *sample_mentions(MENTIONS))
     command = [sys.executable, "-m", "training_pipeline", "train", "--task", str(task)]
-    environment = {**os.environ, "FTI_HOME": str(home)}
+    environment = {**os.environ, "FTI_HOME": str(quiet)}
     subprocess.run([*command, "--result", str(result)], env=environment, check=True)
     undisturbed = json.loads(result.read_text())["run_id"]
-    assert weights(home, run["result"]["run_id"]) == weights(home, undisturbed)
+    assert weights(home, run["result"]["run_id"]) == weights(quiet, undisturbed)
 
 
 def test_a_cancelled_run_leaves_nothing(home: Path, tiny_encoder: Path, tmp_path: Path) -> None:

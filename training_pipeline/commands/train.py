@@ -40,8 +40,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-id",
         type=_run_id,
         metavar="ID",
-        help="of whoever asks: checkpoints and what is kept go by it, and asking again makes no"
-        " second version",
+        help="of whoever asks: rows, checkpoints and what is kept go by it, and asking again makes"
+        " no second version",
     )
     parser.add_argument(
         "--overrides",
@@ -103,6 +103,7 @@ def train(
         allow_dirty=options.allow_dirty,
         run_id=options.run_id,
         overrides=options.overrides,
+        result_file=options.result,
     )
     supervision = None
     if options.supervised is not None:
@@ -131,11 +132,6 @@ def train(
             show(console, result)
     if result is None:  # the main process tells
         return EXIT_DONE
-    if options.result:
-        # Whole or not at all: who finds it may take it for the end of a run.
-        unfinished = options.result.with_name(f"{options.result.name}.unfinished")
-        unfinished.write_text(result.model_dump_json(indent=2), encoding="utf-8")
-        unfinished.replace(options.result)
     return EXIT_DONE if result.gate.passed else EXIT_GATE_FAILED
 
 
