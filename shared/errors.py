@@ -11,6 +11,9 @@ class FtiError(Exception):
     Every message names the place, what was expected there, what was found, and the remedy.
     """
 
+    passing = False
+    """Whether something is away or full, so that the same step may be allowed in a while."""
+
     def __init__(self, place: str, *, expected: str, found: str, remedy: str = "") -> None:
         self.place = place
         self.expected = expected
@@ -55,6 +58,12 @@ class InputError(FtiError):
 
 class StateError(FtiError):
     """What is stored, or where it is stored, does not allow the step that was asked for."""
+
+
+class UnavailableError(StateError):
+    """What is needed does not answer, or has no room: the same step may be allowed in a while."""
+
+    passing = True
 
 
 class ContractError(FtiError):

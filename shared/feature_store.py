@@ -27,6 +27,8 @@ class FeatureRegistryError(FtiError):
 class FeatureRegistryAwayError(FeatureRegistryError):
     """The feature registry does not answer, or is locked: it may be back soon."""
 
+    passing = True
+
 
 def open_feature_store(
     places: Places, *, versions: Mapping[str, int] | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from shared.errors import StateError
+from shared.errors import StateError, UnavailableError
 from shared.feature_store import FeatureService, read_feature_service, registry_errors
 from shared.features import (
     JUST_BEFORE,
@@ -86,6 +86,7 @@ class FeastDataset:
         Raises:
             StateError: the store lacks a view or the feature service, no mention is labelled, a
                 label is not among the task's, or one of the task's labels never occurs.
+            UnavailableError: what holds the tables does not answer.
             FeatureRegistryError: the feature registry is damaged or away.
         """
         service = read_feature_service(self._store, feature_service_name(task.name))
@@ -190,12 +191,21 @@ def _reading(what: str, *, pinned: bool = False) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise StateError(
+        raise (UnavailableError if _is_passing(error) else StateError)(
             f"feature store, {what}",
             expected="rows that can be read",
             found=type(error).__name__,
             remedy=_PINNED_REMEDY if pinned else _REMEDY,
         ) from error
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Tell whether a disk or an object store is away, by the errors behind an error."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return not isinstance(error, FileNotFoundError | PermissionError)
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _check_labels(found: list[str], expected: list[str]) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import FtiError, StateError
+from shared.errors import FtiError, StateError, UnavailableError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PASSING = _NO_ROOM | {errno.EIO, errno.ESTALE}
+"""A file server that is away is told by the last two."""
 _REMEDY = "Make room and run the same command again."
 
 
@@ -55,7 +57,7 @@ def lack_of_room(error: BaseException | None) -> OSError | None:
 
 def no_room(place: str, error: OSError) -> StateError:
     """Return the error for people."""
-    return StateError(
+    return (UnavailableError if error.errno in _PASSING else StateError)(
         place,
         expected="a disk that takes what is written",
         found=error.strerror or type(error).__name__,

@@ -118,6 +118,7 @@ class TrainingPipeline:
         tokenizer = load_tokenizer(base, training.max_length)
         behaviour = load_behaviour(task)
         self.registry.check()  # now, not after hours of training
+        history = self.registry.history(task.name)
 
         progress.stage("load")
         dataset = self.source.read(task)
@@ -144,7 +145,6 @@ class TrainingPipeline:
         files = {FULL_PRECISION: exported, INT8: exported.beside(small)}
 
         progress.stage("evaluate")
-        history = self.registry.history(task.name)
         with self._champion(task, folder) as champion:
             evaluation = evaluate(
                 files,

@@ -78,8 +78,8 @@ class JsonLines:
         self._progress(done / max(total, 1), {"step": done, "steps": total, **figures})
 
     def failed(self, error: FtiError) -> None:
-        """Write why the run ends."""
-        self._write({"error": Problem.of(error).model_dump()})
+        """Write why the run ends, and whether that may pass."""
+        self._write({"error": Problem.of(error).model_dump(), "passing": error.passing})
 
     def _progress(self, fraction: float, figures: Mapping[str, float]) -> None:
         done = round(overall(self._stage, fraction), 4)

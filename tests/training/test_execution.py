@@ -200,6 +200,20 @@ def test_a_problem_fails_a_run(tmp_path: Path) -> None:
     assert silent.error.found == "exit code 1"
 
 
+def test_a_run_waits_for_what_is_away(tmp_path: Path) -> None:
+    """It is not sent before it is due, keeps its files, and goes on then."""
+    rig = Rig(tmp_path, ToldChild(lambda _: Ended(1, PROBLEM, passing=True)))
+    run = rig.executed()
+    assert (run.state, run.error, run.delays) == (RunState.QUEUED, PROBLEM, 1)
+    assert rig.folder(run.run_id).path.exists()
+    rig.execution.execute(run.run_id)
+    assert rig.run(run.run_id) == run
+    upkeep_of(rig).sweep(_now())
+    assert rig.outbox.sent == []
+    upkeep_of(rig).sweep(_now() + timedelta(minutes=1))
+    assert rig.outbox.sent == [run.run_id]
+
+
 def test_a_dead_child_is_replaced_a_few_times(tmp_path: Path) -> None:
     """A child that something killed is begun again, from its checkpoint, but not for ever."""
     rig = Rig(tmp_path, ToldChild(lambda _: Ended(exit_code=-9)))

@@ -16,12 +16,15 @@ from mlflow import MlflowClient
 from shared.errors import StateError
 from tests.inference.mlflow_server import MlflowServer
 from tests.training.sample import fill_feature_store, sample_mentions, task_text
+from tests.training.service_process import training_system
 from training_pipeline.attempt import Attempt
 from training_pipeline.cli import main
 from training_pipeline.kept import KeptError
 from training_pipeline.progress import Silent
 from training_pipeline.settings import TrainingSettings
 from training_pipeline.stop import StopRequest
+
+RUN_SECONDS = 180.0
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -118,6 +121,30 @@ def test_a_result_outlives_its_registry(
     assert main(["register", "--all"]) == 0
     assert main(["register", "--kept", str(kept)]) == 1
     assert "expected a folder with candidate.json, found none" in capsys.readouterr().err
+
+
+def test_a_requested_run_waits_for_its_registry(
+    settings: TrainingSettings, server: MlflowServer, tmp_path: Path
+) -> None:
+    """Killed in the middle of the fit and back later: no step is taken twice."""
+    server.start()
+    settings.task.write_text(settings.task.read_text().replace("epochs = 1", "epochs = 10"))
+    with training_system(tmp_path, settings.task, FTI_MLFLOW_URI=settings.mlflow_uri) as system:
+        system.start("work")
+        run_id = system.post()
+        system.wait_for_step(run_id, 1, RUN_SECONDS)
+        server.kill()
+        run = system.wait_for_run(run_id, lambda run: run["delays"] > 0, RUN_SECONDS)
+        assert (run["state"], run["error"]["place"]) == ("queued", "model registry")
+        server.start()
+        run = system.wait_for_state(run_id, {"succeeded", "failed"}, RUN_SECONDS)
+        told = system.http.get(f"/v1/runs/{run_id}/events").text
+    assert (run["state"], run["error"], run["result"]["version"]) == ("succeeded", None, "1")
+    events = [json.loads(line[6:]) for line in told.splitlines() if line.startswith("data: ")]
+    begun = [number for number, event in enumerate(events) if event.get("state") == "running"]
+    assert len(begun) == run["attempts"] > 1
+    after = [event for event in events[begun[1] :] if event.get("stage") == "fit"]
+    assert not any("step" in event["metrics"] for event in after)
 
 
 def test_a_registry_that_is_away_is_found_before_training(settings: TrainingSettings) -> None:

@@ -28,6 +28,7 @@ from training_pipeline.service.runs.transitions import (
     keep,
     leave_kept,
     lose,
+    put_off,
     renew,
     report,
     sent,
@@ -219,12 +220,35 @@ def test_handing_back_is_no_loss(store: RunStore) -> None:
     assert (run.state, run.lost_workers, run.attempts) == (RunState.QUEUED, 0, 1)
 
 
+def test_a_run_is_put_off_while_something_is_away(store: RunStore) -> None:
+    """It waits, and says why; longer the next time; begun again it is as any; but not for ever."""
+    run, now = queued(store), NOW
+    for seconds in (5, 10):
+        assert change(store, run, claim("w", now, LEASE), now) is not None
+        late = change(store, run, put_off("w", now, PROBLEM, most=3), now)
+        assert late is not None
+        assert (late.state, late.error) == (RunState.QUEUED, PROBLEM)
+        assert store.get(run.run_id) == late
+        early = now + timedelta(seconds=seconds - 1)
+        assert not late.due(early)
+        assert change(store, run, claim("w", early, LEASE), early) is None
+        now += timedelta(seconds=seconds)
+        assert late.due(now)
+    again = change(store, run, claim("w", now, LEASE), now)
+    assert again is not None
+    assert (again.error, again.delays, again.lost_workers) == (None, 2, 0)
+    assert change(store, run, put_off("v", now, PROBLEM, most=3), now) is None
+    ended = change(store, run, put_off("w", now, PROBLEM, most=3), now)
+    assert ended is not None
+    assert (ended.state, ended.error) == (RunState.FAILED, PROBLEM)
+
+
 def test_cancelling(store: RunStore) -> None:
     """A run that waits ends at once; one that runs when its worker has ended it, or is gone."""
     waiting = change(store, queued(store), cancel(NOW))
     assert waiting is not None
     assert (waiting.state, waiting.finished_at) == (RunState.CANCELLED, NOW)
-    for end in (hand_back("w", NOW), lose(LATER, most=5)):
+    for end in (hand_back("w", NOW), lose(LATER, most=5), put_off("w", NOW, PROBLEM, most=1)):
         run = begun(store)
         asked = change(store, run, cancel(NOW))
         assert asked is not None

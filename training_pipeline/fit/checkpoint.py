@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from shared.errors import StateError
+from shared.errors import StateError, UnavailableError
 from shared.logs import get_logger
 from training_pipeline.fit.fingerprint import Fingerprint, differences
 
@@ -62,7 +62,7 @@ class Checkpoints:
         Written beside, synced and renamed: whatever happens, a file of the final name is whole.
 
         Raises:
-            StateError: the disk is full, or does not take it; earlier checkpoints stay.
+            UnavailableError: the disk is full, or does not take it; earlier checkpoints stay.
         """
         path = self.folder / f"step-{state['step']:09}.pt"
         unfinished = path.with_suffix(_UNFINISHED)
@@ -80,7 +80,7 @@ class Checkpoints:
                 old.unlink()
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise StateError(
+            raise UnavailableError(
                 f"checkpoint {path}",
                 expected=f"a disk that takes {content.tell():,} bytes",
                 found=error.strerror or type(error).__name__,

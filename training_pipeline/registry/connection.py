@@ -6,9 +6,10 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from shared.errors import StateError
+from shared.errors import StateError, UnavailableError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,18 +47,33 @@ def open_experiment(client: MlflowClient, name: str, artifact_root: str | None) 
 
 @contextmanager
 def registry_errors(expected: str, remedy: str) -> Iterator[None]:
-    """Turn whatever MLflow and the database behind it raise, errors of their own, into ours."""
+    """Turn whatever MLflow and the database behind it raise, errors of their own, into ours.
+
+    Raises:
+        UnavailableError: the registry is away, or has a fault.
+        StateError: it refuses what was asked.
+    """
     try:
         yield
     except StateError:
         raise
     except Exception as error:
-        raise StateError(
+        raise (UnavailableError if _is_passing(error) else StateError)(
             "model registry",
             expected=expected,
             found=type(error).__name__,
             remedy=remedy,
         ) from error
+
+
+def _is_passing(error: Exception) -> bool:
+    """Tell whether the same request may be answered later: all but what MLflow itself refuses."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return True
+    status = error.get_http_status_code()
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 def quoted(text: str) -> str:

@@ -46,7 +46,7 @@ class Dispatch:
         return True
 
     def send_waiting(self, queues: Collection[str], now: datetime, *, patience: timedelta) -> None:
-        """Send queued runs of some queues of which no message is on its way.
+        """Send queued runs of some queues that are due and of which no message is on its way.
 
         Args:
             queues: only these.
@@ -55,5 +55,5 @@ class Dispatch:
         """
         for run in self._store.oldest({RunState.QUEUED}, _MOST_AT_ONCE, queues):
             unsent = run.sent_at is None or run.sent_at < now - patience
-            if unsent and not self.send(run, now):
+            if unsent and run.due(now) and not self.send(run, now):
                 return

@@ -55,6 +55,8 @@ class Run(BaseModel):
     """How often a worker began with it or went on."""
     lost_workers: int = 0
     """How often the worker that had it, or its process, was gone without a word."""
+    delays: int = 0
+    """How often it was put off, since something that it needs was away or full."""
     worker: str | None = None
     """Who has it, or had it last."""
     created_at: datetime
@@ -63,12 +65,17 @@ class Run(BaseModel):
     finished_at: datetime | None = None
     result: TrainResult | None = None
     error: Problem | None = None
+    """Why it failed; of a queued run, why it was put off."""
     lease_until: datetime | None = Field(default=None, exclude=True)
-    """Until then nobody else may take it."""
+    """Until then nobody else may take it; of a queued run, nobody at all."""
     sent_at: datetime | None = Field(default=None, exclude=True)
     """When a message about it went to the workers; None if none is on its way."""
     last_event: int = Field(default=0, exclude=True)
     """Number of the last event about it."""
+
+    def due(self, now: datetime) -> bool:
+        """Tell whether a queued run may be begun with."""
+        return self.lease_until is None or self.lease_until <= now
 
     @property
     def final(self) -> bool:

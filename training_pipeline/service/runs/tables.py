@@ -78,6 +78,7 @@ runs = Table(
     Column("metrics", Document, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("lost_workers", Integer, nullable=False),
+    Column("delays", Integer, nullable=False),
     Column("worker", String(200)),
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),

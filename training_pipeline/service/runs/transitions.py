@@ -15,16 +15,20 @@ from training_pipeline.service.runs.run import FINAL, HELD, Run, RunState
 
 Transition = Callable[[Run], Run | None]
 
+_FIRST_DELAY = timedelta(seconds=5)
+_LONGEST_DELAY = timedelta(minutes=10)
+
 
 def claim(worker: str, now: datetime, lease: timedelta) -> Transition:
     """Let a worker begin with a queued run, or go on with it."""
 
     def apply(run: Run) -> Run | None:
-        if run.state is not RunState.QUEUED:
+        if run.state is not RunState.QUEUED or not run.due(now):
             return None
         return _changed(
             run,
             state=RunState.RUNNING,
+            error=None,
             worker=worker,
             attempts=run.attempts + 1,
             started_at=run.started_at or now,
@@ -77,6 +81,32 @@ def hand_back(worker: str, now: datetime) -> Transition:
 
     def apply(run: Run) -> Run | None:
         return _given_up(run, now) if _held_by(run, worker) else None
+
+    return apply
+
+
+def put_off(worker: str, now: datetime, why: Problem, *, most: int) -> Transition:
+    """Let a run wait while something that it needs is away: longer each time, up to a while.
+
+    Args:
+        worker: who has it.
+        now: the moment.
+        why: what is away.
+        most: as many delays fail the run.
+    """
+
+    def apply(run: Run) -> Run | None:
+        if not _held_by(run, worker):
+            return None
+        delays = run.delays + 1
+        counted = _changed(run, delays=delays)
+        if run.state is RunState.RUNNING and delays >= most:
+            return _ended(counted, RunState.FAILED, now, error=why)
+        after = _given_up(counted, now)
+        if after.final:
+            return after
+        wait = min(_FIRST_DELAY * 2 ** (delays - 1), _LONGEST_DELAY)
+        return _changed(after, lease_until=now + wait, error=why)
 
     return apply
 

@@ -30,6 +30,8 @@ class Ended:
     """Negative: the number of the signal that ended it."""
     problem: Problem | None = None
     """Why, if it said so."""
+    passing: bool = False
+    """Whether it said that this may pass."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ class TrainingChild:
         may_register: Callable[[], bool],
     ) -> Ended:
         problem: Problem | None = None
+        passing = False
         with log.open("ab") as file, self._start(arguments, log, file.fileno()) as process:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             for line in process.stdout:
@@ -169,11 +172,11 @@ class TrainingChild:
                         report(Heard(stage, progress, _figures(rest)))
                         if stage == "register" and "step" not in rest:
                             self._answer(process, may_register=may_register())
-                    case {"error": {} as parts}:
+                    case {"error": {} as parts, "passing": bool(passing)}:
                         problem = Problem.model_validate(parts)
                     case _:
                         file.write(line.encode())
-        return Ended(exit_code=process.returncode, problem=problem)
+        return Ended(exit_code=process.returncode, problem=problem, passing=passing)
 
     def _start(self, arguments: Sequence[str], log: Path, file: int) -> subprocess.Popen[str]:
         with self._lock:

@@ -25,19 +25,18 @@ from training_pipeline.service.runs.transitions import (
     hand_back,
     keep,
     lose,
-    report,
+    put_off,
 )
-from training_pipeline.service.work.child import Child, Ended, Heard
+from training_pipeline.service.work.child import Child, Ended
 from training_pipeline.service.work.lease import Lease
+from training_pipeline.service.work.reporter import Reporter
 
 _log = get_logger(__name__)
 
 MOST_LOSSES = 5
 """So many workers lost in the middle of a run, and it fails: it may be what ends them."""
-_SMALLEST_REPORT = 0.005
-"""Progress is written down when it grew by this much, when the stage changes,"""
-_LONGEST_SILENCE = 10.0
-"""and after so many seconds."""
+MOST_DELAYS = 20
+"""So often what a run needs was away, over two hours in all, and it fails."""
 _RETRY_SECONDS = 1.0
 
 
@@ -129,7 +128,7 @@ class Execution:
                 ended = self._child.run(
                     self._arguments(run, folder),
                     log=folder.log,
-                    report=_Reporter(self._store, run.run_id, self.worker).report,
+                    report=Reporter(self._store, run.run_id, self.worker).report,
                     may_register=lease.renewed,
                 )
         if lease.lost:
@@ -152,6 +151,10 @@ class Execution:
         elif folder.kept.exists():
             _log.warning("registry is away, result is kept", run_id=run_id)
             after = self._end(run_id, keep(self.worker))
+        elif ended.problem is not None and ended.passing:
+            _log.warning("run is put off", run_id=run_id, found=ended.problem.found)
+            wait = put_off(self.worker, _now(), ended.problem, most=MOST_DELAYS)
+            after = self._end(run_id, wait)
         elif ended.problem is not None:
             after = self._end(run_id, self._failed(ended.problem))
         elif self._stopping.is_set():
@@ -163,7 +166,7 @@ class Execution:
             after = self._end(run_id, self._failed(_unexplained(ended)))
         if after is not None and after.final:
             folder.remove()
-        elif after is not None and after.state is RunState.QUEUED:
+        elif after is not None and after.state is RunState.QUEUED and after.due(_now()):
             self._dispatch.send(after, _now())
         return after
 
@@ -197,39 +200,6 @@ def finished_as(worker: str, result: TrainResult) -> Transition:
     """Return the transition to the final state that a result stands for."""
     state = RunState.SUCCEEDED if result.gate.passed else RunState.GATE_FAILED
     return finish(worker, state, _now(), result=result)
-
-
-class _Reporter:
-    """Writes progress down, but not at every step: a step takes less than a write may."""
-
-    def __init__(self, store: RunStore, run_id: str, worker: str) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._worker = worker
-        self._last: Heard | None = None
-        self._written = 0.0
-
-    def report(self, heard: Heard) -> None:
-        last, now = self._last, time.monotonic()
-        worth = (
-            last is None
-            or heard.stage != last.stage
-            or bool(heard.figures) != bool(last.figures)
-            or heard.progress - last.progress >= _SMALLEST_REPORT
-            or now - self._written >= _LONGEST_SILENCE
-        )
-        if not worth:
-            return
-        self._last, self._written = heard, now
-        try:
-            self._store.change(
-                self._run_id,
-                report(self._worker, heard.stage, heard.progress, heard.figures),
-                _now(),
-            )
-        except StateError as error:
-            # The run matters more than what is told of it; the lease decides whether it goes on.
-            _log.warning("progress not written down", run_id=self._run_id, error=str(error))
 
 
 _FAULT = Problem(
