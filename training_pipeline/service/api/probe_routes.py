@@ -21,10 +21,15 @@ def probe_routes(metrics: ServiceMetrics, readiness: Readiness) -> APIRouter:
 
     @router.get("/readyz")
     def readyz() -> JSONResponse:
-        """Say whether runs are taken and executed, and if not, why."""
-        reasons = readiness.reasons_against()
+        """Say whether runs are taken, whether they wait then, and why."""
+        found = readiness.look()
         return JSONResponse(
-            {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
+            {
+                "ready": not found.refused,
+                "degraded": bool(found.refused or found.waiting),
+                "reasons": [*found.refused, *found.waiting],
+            },
+            status_code=503 if found.refused else 200,
         )
 
     @router.get("/metrics")

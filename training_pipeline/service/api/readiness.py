@@ -1,7 +1,8 @@
-"""Readiness: whether a run that is asked for now would be taken and executed."""
+"""Readiness: whether a run that is asked for now would be taken, and what would hold it up."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,16 @@ WORKER_SILENCE = timedelta(seconds=20)
 """A worker that was not heard of for so long does not count."""
 
 
+@dataclass(frozen=True)
+class Ready:
+    """How ready the service is, in words."""
+
+    refused: list[str]
+    """Why runs are not taken; nothing if they are."""
+    waiting: list[str]
+    """Why runs that are taken wait."""
+
+
 class Readiness:
     """Looks at everything that a run needs of this service."""
 
@@ -28,18 +39,19 @@ class Readiness:
         self._task_file = task_file
         self._task_name = task_name
 
-    def reasons_against(self) -> list[str]:
-        """Return why the service is not ready; nothing if it is. It reads and writes files."""
-        return [*self._store_reasons(), *self._broker_reasons(), *self._task_reasons()]
-
-    def _store_reasons(self) -> list[str]:
+    def look(self) -> Ready:
+        """Return how ready the service is. It reads and writes files."""
+        task = self._task_reasons()
         try:
             self._store.check()
-            workers = self._store.workers(datetime.now(UTC) - WORKER_SILENCE)
+            workers = self._worker_reasons()
         except StateError as error:
             _log.warning("run store is away", exc_info=error)
-            return ["run store: it cannot be written"]
-        if workers:
+            return Ready(["run store: it cannot be written", *task], self._broker_reasons())
+        return Ready(task, [*workers, *self._broker_reasons()])
+
+    def _worker_reasons(self) -> list[str]:
+        if self._store.workers(datetime.now(UTC) - WORKER_SILENCE):
             return []
         return [f"workers: none was heard of for {WORKER_SILENCE.seconds} s; runs wait"]
 
