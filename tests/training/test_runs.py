@@ -8,12 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shared.errors import StateError
 from tests.postgres_server import PostgresServer, running_postgres
 from training_pipeline.problem import Problem
 from training_pipeline.result import GateResult, RowCounts, TrainResult
+from training_pipeline.service.runs import sql
 from training_pipeline.service.runs.memory import MemoryRunStore
 from training_pipeline.service.runs.run import Run, RunState, WorkerSign, new_run
 from training_pipeline.service.runs.sql import SqlRunStore
@@ -363,6 +365,21 @@ def test_a_server_that_is_away_is_told_without_its_password() -> None:
     with pytest.raises(StateError, match="postgresql, database training") as told:
         store.get("x")
     assert "hunter2" not in str(told.value)
+
+
+def test_a_postgres_that_hangs_is_given_up(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a row that is held for ever hears of it, and goes on when it is free."""
+    monkeypatch.setattr(sql, "_ANSWER_SECONDS", 0.5)
+    address = postgres_server.database()
+    with closing(SqlRunStore(address)) as store:
+        run = queued(store)
+        with closing(psycopg.connect(address.replace("+psycopg", ""))) as holder:
+            holder.execute("SELECT 1 FROM training_runs FOR UPDATE")
+            with pytest.raises(StateError, match="a database that answers"):
+                change(store, run, claim("w", NOW, LEASE))
+        assert change(store, run, claim("w", NOW, LEASE)) is not None
 
 
 def test_a_postgres_that_comes_back_is_used_again() -> None:

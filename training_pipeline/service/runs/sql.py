@@ -35,6 +35,8 @@ from training_pipeline.service.runs.transitions import Transition
 
 _BUSY_SECONDS = 10.0
 _CONNECT_SECONDS = 5
+_ANSWER_SECONDS = 10.0
+"""Any statement takes milliseconds; one that takes so long is held up."""
 _READING = "fti_reading"
 _SCHEMA_LOCK = 0x465449
 """Any number: whoever makes the tables on Postgres holds it."""
@@ -233,9 +235,7 @@ class SqlRunStore:
 
 def _engine(address: str) -> Engine:
     if not address.startswith("sqlite"):
-        return create_engine(
-            address, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_SECONDS}
-        )
+        return create_engine(address, pool_pre_ping=True, connect_args=_postgres_limits())
     engine = create_engine(address, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -252,6 +252,19 @@ def _engine(address: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _postgres_limits() -> dict[str, Any]:
+    """Return libpq's parameters with which a server, or a network, that hangs is given up."""
+    answer = int(_ANSWER_SECONDS * 1000)
+    return {
+        "connect_timeout": _CONNECT_SECONDS,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": answer,
+        "options": f"-c statement_timeout={answer} -c lock_timeout={answer}",
+    }
 
 
 def _add_event(database: Connection, run_id: str, made: RunEvent | None) -> None:
