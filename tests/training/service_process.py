@@ -143,9 +143,9 @@ class TrainingSystem:
             raise TimeoutError(f"the run is still {self.run(run_id)}") from None
 
 
-def children_of(process: subprocess.Popen[bytes]) -> list[int]:
+def children_of(process_id: int) -> list[int]:
     """Return the process ids of a process's children."""
-    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    threads = Path(f"/proc/{process_id}/task").iterdir()
     return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
 
 

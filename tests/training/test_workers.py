@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tests.training.service_process import (
     training_system,
     wait_for,
 )
+from training_pipeline.service.work.child import Heard, TrainingChild
 
 RUN_SECONDS = 180.0
 
@@ -75,7 +78,7 @@ def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Pa
         run_id = system.post()
         first = system.start("work")
         system.wait_for_step(run_id, 2, RUN_SECONDS)
-        children = children_of(first)
+        children = children_of(first.pid)
         assert end(first, signal.SIGTERM) == 0
         assert gone(children)
         run = system.run(run_id)
@@ -85,7 +88,7 @@ def test_a_run_outlives_its_workers(home: Path, tiny_encoder: Path, tmp_path: Pa
 
         second = system.start("work")
         system.wait_for_step(run_id, int(reached) + 1, RUN_SECONDS)
-        children = children_of(second)
+        children = children_of(second.pid)
         second.kill()
         wait_for(lambda: gone(children), END_SECONDS)
         assert system.run(run_id)["state"] == "running"
@@ -116,7 +119,7 @@ def test_a_cancelled_run_leaves_nothing(home: Path, tiny_encoder: Path, tmp_path
         worker = system.start("work")
         run_id = system.post()
         system.wait_for_step(run_id, 1, RUN_SECONDS)
-        children = children_of(worker)
+        children = children_of(worker.pid)
         assert system.http.delete(f"/v1/runs/{run_id}").json()["state"] == "cancelling"
         run = system.wait_for_state(run_id, {"cancelled"}, END_SECONDS)
         assert run["finished_at"] is not None
@@ -170,6 +173,30 @@ def test_a_run_without_data_fails_with_the_remedy(tmp_path: Path, tiny_encoder: 
         assert_failed_for_lack_of_data(run)
         assert run["created_at"] <= run["started_at"] <= run["finished_at"]
         assert (tmp_path / "empty" / "training" / "logs" / f"{run_id}.log").exists()
+
+
+def test_killing_ends_every_process(home: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    """Those that torchrun started, too, though it cannot end them any more."""
+    task = task_of(tmp_path, tiny_encoder, epochs=2_000)
+    environment = {**os.environ, "FTI_HOME": str(home)}
+    child = TrainingChild(environment, warm=False, processes=2, grace=END_SECONDS)
+    stepped = threading.Event()
+
+    def report(heard: Heard) -> None:
+        if "step" in heard.figures:
+            stepped.set()
+
+    arguments = ["train", "--task", str(task), "--progress", "json", "--supervised", "600"]
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(
+            child.run, arguments, log=tmp_path / "log", report=report, may_register=lambda: False
+        )
+        assert stepped.wait(RUN_SECONDS), (tmp_path / "log").read_text()
+        (torchrun,) = (pid for pid in children_of(os.getpid()) if len(children_of(pid)) > 1)
+        ranks = children_of(torchrun)
+        child.kill()
+        assert ended.result(END_SECONDS).exit_code == -signal.SIGKILL
+        wait_for(lambda: gone(ranks), END_SECONDS)
 
 
 def assert_failed_for_lack_of_data(run: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,13 +140,14 @@ class TrainingChild:
             process.wait(self._grace)
         except subprocess.TimeoutExpired:
             _log.warning("training process does not end, and is killed", grace=self._grace)
-            process.kill()
+            with self._lock:
+                _kill(process)
 
     def kill(self) -> None:
         """End the child that runs at once."""
         with self._lock:
             if self._running is not None:
-                self._running.kill()
+                _kill(self._running)
 
     def close(self) -> None:
         """End the spare child."""
@@ -206,7 +208,8 @@ class TrainingChild:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # a library may print what it likes
             env=self._environment,
             # Ctrl-C reaches the worker alone, which then ends its child in order.
             start_new_session=True,
@@ -218,6 +221,17 @@ class TrainingChild:
                 _write(process, GO_AHEAD)
         else:
             process.terminate()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process at once, and those that it started: torchrun's are in sessions of their own.
+
+    They share its standard input, whose end is theirs.
+    """
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    process.kill()
+    with suppress(BrokenPipeError):  # it is closed all the same
+        process.stdin.close()
 
 
 def _write(process: subprocess.Popen[str], line: str) -> None:
