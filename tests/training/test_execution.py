@@ -414,7 +414,7 @@ def test_leftovers_go_when_nobody_needs_them(tmp_path: Path) -> None:
     rig = Rig(tmp_path, ToldChild(lambda _: Ended(1, PROBLEM)))
     ended, waiting, kept = rig.executed().run_id, rig.queued(), rig.queued()
     rig.store.change(kept, claim("w", _now(), timedelta(hours=1)), _now())
-    rig.store.change(kept, keep("w"), _now())
+    rig.store.change(kept, keep("w", _now()), _now())
     for run_id in (ended, waiting, kept, "unknown"):
         rig.folder(run_id).make()
         rig.folder(run_id).kept.mkdir(parents=True)

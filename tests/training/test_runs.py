@@ -161,7 +161,7 @@ def test_a_final_state_is_final(store: RunStore) -> None:
         report("w", "fit", 0.9, {}),
         finish("w", RunState.SUCCEEDED, LATER, result=RESULT),
         hand_back("w", LATER),
-        keep("w"),
+        keep("w", LATER),
         lose(LATER, most=5),
         cancel(LATER),
         sent(LATER),
@@ -261,6 +261,15 @@ def test_cancelling(store: RunStore) -> None:
         assert ended.state is RunState.CANCELLED
 
 
+def test_a_wish_to_cancel_outlives_an_outage(store: RunStore) -> None:
+    """A run that is to be cancelled is so, though its result would have been kept."""
+    run = begun(store)
+    change(store, run, cancel(NOW))
+    ended = change(store, run, keep("w", NOW))
+    assert ended is not None
+    assert (ended.state, ended.finished_at) == (RunState.CANCELLED, NOW)
+
+
 def test_what_is_registered_was_not_cancelled(store: RunStore) -> None:
     """A wish to cancel that comes too late changes nothing: there is a version."""
     run = begun(store)
@@ -273,7 +282,7 @@ def test_what_is_registered_was_not_cancelled(store: RunStore) -> None:
 def test_a_kept_result_is_registered_by_one(store: RunStore) -> None:
     """It waits without a lease; who registers it has one, and lets go or ends the run."""
     run = begun(store)
-    kept = change(store, run, keep("w"))
+    kept = change(store, run, keep("w", NOW))
     assert kept is not None
     assert (kept.state, kept.lease_until) == (RunState.UNREGISTERED, None)
     assert change(store, run, claim_kept("v", NOW, LEASE)) is not None

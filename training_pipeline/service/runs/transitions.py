@@ -111,12 +111,17 @@ def put_off(worker: str, now: datetime, why: Problem, *, most: int) -> Transitio
     return apply
 
 
-def keep(worker: str) -> Transition:
-    """Note that a run is trained, and its result kept until the registry is back."""
+def keep(worker: str, now: datetime) -> Transition:
+    """Note that a run is trained, and its result kept until the registry is back.
+
+    One that was to be cancelled ends here.
+    """
 
     def apply(run: Run) -> Run | None:
         if not _held_by(run, worker):
             return None
+        if run.state is RunState.CANCELLING:
+            return _ended(run, RunState.CANCELLED, now)
         return _changed(run, state=RunState.UNREGISTERED, lease_until=None)
 
     return apply

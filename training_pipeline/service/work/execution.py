@@ -150,7 +150,7 @@ class Execution:
             after = self._end(run_id, hand_back(self.worker, _now()))
         elif folder.kept.exists():
             _log.warning("registry is away, result is kept", run_id=run_id)
-            after = self._end(run_id, keep(self.worker))
+            after = self._end(run_id, keep(self.worker, _now()))
         elif ended.problem is not None and ended.passing:
             _log.warning("run is put off", run_id=run_id, found=ended.problem.found)
             wait = put_off(self.worker, _now(), ended.problem, most=MOST_DELAYS)
