@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from shared.errors import StateError
 from shared.tokens import TokenBook, read_tokens
 from tests.training.outbox import Outbox
 from tests.training.sample import task_text
@@ -23,7 +24,7 @@ from training_pipeline.service.api.metrics import ServiceMetrics
 from training_pipeline.service.api.readiness import Readiness
 from training_pipeline.service.dispatch import Dispatch
 from training_pipeline.service.runs.memory import MemoryRunStore
-from training_pipeline.service.runs.run import RunState, WorkerSign
+from training_pipeline.service.runs.run import Run, RunState, WorkerSign
 from training_pipeline.service.runs.transitions import claim, finish, report
 
 LEASE = timedelta(seconds=30)
@@ -219,8 +220,28 @@ def test_events_go_on_where_a_reader_was_cut(service: Service) -> None:
     rest = service.http.get(path, headers={"Last-Event-ID": "2"})
     assert rest.text.strip().split("\n\n") == frames[2:]
     assert service.http.get(path, headers={"Last-Event-ID": "4"}).text == ""
-    assert service.http.get(path, headers={"Last-Event-ID": "x"}).status_code == 422
+    for wrong in ("x", "-1", "9" * 20):
+        assert service.http.get(path, headers={"Last-Event-ID": wrong}).status_code == 422
     assert "fti_training_event_listeners 0.0" in service.http.get("/metrics").text
+
+
+def test_events_end_quietly_when_the_store_goes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has whole events, and comes again with the number of the last."""
+    run_id = service.post()
+
+    found = iter([service.store.get(run_id)])  # by the request itself, before the stream begins
+
+    def get(_: str) -> Run | None:
+        for run in found:
+            return run
+        raise StateError("run store", expected="one that answers", found="none")
+
+    monkeypatch.setattr(service.store, "get", get)
+    answer = service.http.get(f"/v1/runs/{run_id}/events")
+    assert answer.status_code == 200
+    assert [line for line in answer.text.splitlines() if line.startswith("id:")] == ["id: 1"]
 
 
 def test_readers_of_events_are_few(service: Service) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -87,7 +87,7 @@ def event_routes(store: RunStore, listeners: Listeners) -> APIRouter:
     @router.get("/{run_id}/events", response_class=StreamingResponse)
     async def stream_events(
         run_id: str,
-        last_event_id: Annotated[str | None, Header(max_length=20, pattern=r"^\d+$")] = None,
+        last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,9}$")] = None,
     ) -> StreamingResponse:
         """Stream changes of a run until it is final: events ``state`` and ``progress``."""
         await run_in_threadpool(known, store, run_id)
@@ -103,7 +103,7 @@ async def _events(
     spoken = time.monotonic()
     while not listeners.ending.is_set():
         try:
-            found = await run_in_threadpool(store.events, run_id, after=last)
+            found, ended = await run_in_threadpool(_look, store, run_id, last)
         except StateError as error:
             # The reader comes again with the number of its last event, and misses nothing.
             _log.warning("event stream ends early", run_id=run_id, error=str(error))
@@ -111,19 +111,28 @@ async def _events(
         for event in found:
             yield _frame(event)
             last, spoken = event.number, time.monotonic()
-        if any(_is_last(event) for event in found):
+        if ended or any(_is_last(event) for event in found):
             return
-        if not found:
-            run = await run_in_threadpool(store.get, run_id)
-            if run is None or run.final:
-                # Its last event came just now, or was read before, or is so old that it is gone.
-                if not await run_in_threadpool(store.events, run_id, after=last):
-                    return
-                continue
         if time.monotonic() - spoken >= _HEARTBEAT_SECONDS:
             yield ": still here\n\n"
             spoken = time.monotonic()
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _look(store: RunStore, run_id: str, last: int) -> tuple[Sequence[RunEvent], bool]:
+    """Return the events after the last one, and whether there never will be any.
+
+    Raises:
+        StateError: the run store is away.
+    """
+    if found := store.events(run_id, after=last):
+        return found, False
+    run = store.get(run_id)
+    if run is not None and not run.final:
+        return (), False
+    # Its last event came just now, or was read before, or is so old that it is gone.
+    found = store.events(run_id, after=last)
+    return found, not found
 
 
 def _frame(event: RunEvent) -> str:
