@@ -78,6 +78,23 @@ def test_a_new_schedule_begins_with_its_next_time(tmp_path: Path) -> None:
     assert office.reasons() == []
 
 
+def test_a_state_that_cannot_be_kept_stops_nobody(tmp_path: Path) -> None:
+    """It goes on from memory, and leaves nothing half written; the next one asks for no more."""
+    office = Office(tmp_path)
+    calendar = office.calendar(HOURLY)
+    calendar.ask(MONDAY)
+    (tmp_path / "beat.json").unlink()
+    (tmp_path / "beat.json").mkdir()
+    for minute in (40, 41):
+        calendar.ask(MONDAY + minute * MINUTE)
+    assert len(office.reasons()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["beat.json"]
+    (tmp_path / "beat.json").rmdir()
+    calendar.ask(MONDAY + 100 * MINUTE)
+    office.calendar(HOURLY).ask(MONDAY + 101 * MINUTE)
+    assert len(office.reasons()) == 2
+
+
 def test_a_damaged_state_stops_nobody(tmp_path: Path) -> None:
     """It is made anew, and schedules go on with their next time."""
     office = Office(tmp_path)

@@ -433,5 +433,23 @@ def test_leftovers_go_when_nobody_needs_them(tmp_path: Path) -> None:
     assert logs == {waiting, kept}
 
 
+def test_two_may_remove_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a run and the sweep of leftovers meet: what is gone already is no fault."""
+    folder = RunFolder(tmp_path, "one")
+    folder.make()
+    (folder.path / "checkpoints").mkdir()
+    (folder.path / "result.json").touch()
+    unlink = os.unlink
+
+    def removed_by_another(path: str, *, dir_fd: int | None = None) -> None:
+        unlink(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", removed_by_another)
+    folder.remove()
+    folder.remove()
+    assert not folder.path.exists()
+
+
 def _now() -> datetime:
     return datetime.now(UTC)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from celery import Celery
 from celery.beat import Service
@@ -64,11 +64,17 @@ class Calendar:
         if self._asked.get(key) == due:
             return
         self._asked[key] = due
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         known = {name: at.isoformat() for name, at in self._asked.items() if name in self._crons}
-        unfinished = self._file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(known), encoding="utf-8")
-        unfinished.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            # A place of its own: in containers each beat may be process 1.
+            with TemporaryDirectory(dir=self._file.parent, prefix=".beat-") as folder:
+                unfinished = Path(folder) / self._file.name
+                unfinished.write_text(json.dumps(known), encoding="utf-8")
+                unfinished.replace(self._file)
+        except OSError as error:
+            # It goes on from memory; what a beat that follows asks for again counts once.
+            _log.warning("state of beat cannot be kept", file=str(self._file), error=str(error))
 
     def _read(self) -> dict[str, datetime]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -33,10 +34,19 @@ class RunFolder:
         return result_in(self.result_file)
 
     def remove(self) -> None:
-        """Remove all but the log."""
+        """Remove all but the log, beside others who may do the same.
+
+        Raises:
+            OSError: something cannot be removed.
+        """
         for folder in (self.path, self.kept):
-            if folder.exists():
-                shutil.rmtree(folder)
+            shutil.rmtree(folder, onerror=_missing_is_removed)
+
+
+def _missing_is_removed(_call: object, _path: str, failure: tuple[Any, Any, Any]) -> None:
+    error = failure[1]
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def result_in(file: Path) -> TrainResult | None:
