@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,14 @@ from shared.features import KNOWN_AT
 from shared.places import Places
 from shared.task import Task
 from tests.training.conftest import MENTIONS
-from tests.training.sample import fill_feature_store, sample_mentions, sample_task
+from tests.training.sample import (
+    add_mentions,
+    fill_feature_store,
+    sample_mentions,
+    sample_task,
+)
 from training_pipeline.dataset import FeastDataset
+from training_pipeline.pinned_dataset import PinnedDataset
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -77,6 +84,50 @@ def test_a_dataset_can_be_read_at_the_versions_that_it_names(tmp_path: Path, tas
         open_feature_store(Places.embedded(tmp_path), versions=before.versions)
     ).read(task)
     assert (again.versions, again.sha256) == (before.versions, before.sha256)
+
+
+def test_a_pinned_dataset_stays_the_same(tmp_path: Path, task: Task) -> None:
+    """What comes after the first read changes nothing; a note that is damaged is told."""
+    fill_feature_store(tmp_path, *sample_mentions(20))
+    noted = tmp_path / "runs" / "one" / "versions.json"
+
+    def source(versions: Mapping[str, int] | None) -> FeastDataset:
+        return FeastDataset(open_feature_store(Places.embedded(tmp_path), versions=versions))
+
+    before = PinnedDataset(noted, source).read(task)
+    add_mentions(tmp_path, *(rows.tail(20) for rows in sample_mentions(40)))
+    assert len(source(None).read(task).rows) == 40
+    assert PinnedDataset(noted, source).read(task).sha256 == before.sha256
+    noted.write_text("[]")
+    with pytest.raises(StateError, match=r"versions\.json: .* Remove the file"):
+        PinnedDataset(noted, source).read(task)
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (ConnectionError("no route"), True),
+        (FileNotFoundError("vacuumed"), False),
+        (ValueError("damaged"), False),
+    ],
+)
+def test_a_store_that_is_away_may_come_back(
+    filled_store: FeatureStore,
+    task: Task,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    passing: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """An object store that does not answer is told from a table that is gone or damaged."""
+
+    def pull(*_: object, **__: object) -> None:
+        raise RuntimeError("the plug-in's own") from error
+
+    store = type(filled_store.provider.offline_store)
+    monkeypatch.setattr(store, "pull_latest_from_table_or_query", pull)
+    with pytest.raises(StateError, match="rows that can be read") as told:
+        FeastDataset(filled_store).read(task)
+    assert told.value.passing is passing
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2
 
 from shared.errors import StateError
 from shared.model_registry import tracking_uri
 from shared.places import Places
 from training_pipeline.gate.verdict import Failure, Verdict
 from training_pipeline.registry import ANY, Candidate, MlflowRegistry, Sample
+from training_pipeline.registry.connection import registry_errors
 from training_pipeline.registry.registration import CANDIDATE_TAG, Registration
 
 PASSED = Verdict()
@@ -275,6 +278,25 @@ def test_history_is_oldest_first(registry: MlflowRegistry, folder: Path) -> None
     found = registry.history("remembering")
     assert [(past.version, past.gate) for past in found] == [("1", "failed"), ("2", "passed")]
     assert [past.metrics["accuracy"] for past in found] == [0.75, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (MlflowException("no answer"), True),
+        (MlflowException("busy", error_code=databricks_pb2.REQUEST_LIMIT_EXCEEDED), True),
+        (MlflowException("no right", error_code=databricks_pb2.PERMISSION_DENIED), False),
+        (ConnectionError("no route"), True),
+    ],
+)
+def test_a_refusal_is_told_from_an_outage(
+    error: Exception,
+    passing: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Only what may be answered later is worth another try."""
+    with pytest.raises(StateError) as told, registry_errors("an answer", "Mend it."):
+        raise error
+    assert told.value.passing is passing
 
 
 def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -> None:

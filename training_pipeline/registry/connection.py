@@ -72,7 +72,7 @@ def _is_passing(error: Exception) -> bool:
 
     if not isinstance(error, MlflowException):
         return True
-    status = error.get_http_status_code()
+    status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]  # MLflow leaves it
     return status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS
 
 
