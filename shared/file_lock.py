@@ -24,10 +24,12 @@ def hold_file(
         wait: wait for whoever holds it.
 
     Raises:
-        StateError: another process holds it; the error names the place and the remedy.
+        StateError: another process holds it, or its file system has no locks; the error names
+            the place and the remedy.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    # To read and write: NFS shares a lock only with readers, and gives one alone only to writers.
+    with path.open("a+") as lock:
         try:
             how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
             fcntl.flock(lock, how if wait else how | fcntl.LOCK_NB)
@@ -35,4 +37,11 @@ def hold_file(
             raise StateError(
                 place, expected="nobody else using it", found="a process that does", remedy=remedy
             ) from None
+        except OSError as error:
+            raise StateError(
+                f"{place}, {path}",
+                expected="a volume that offers file locks",
+                found=str(error),
+                remedy="Put it on a local disk, NFS 4, CephFS or EFS.",
+            ) from error
         yield
