@@ -215,3 +215,7 @@ def test_training_on_gpus_and_several_nodes() -> None:
     assert f"--nnodes={job['spec']['completions']}" in command
     subdomain = job["spec"]["template"]["spec"]["subdomain"]
     assert f"--master-addr=training-job-0.{subdomain}" in command
+    # A gate that failed looks like a crash to torchrun: who tries again waits for hours.
+    assert "--max-restarts=0" in command
+    assert job["spec"]["backoffLimit"] == 0
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
