@@ -197,6 +197,8 @@ def test_stream_addresses_are_those_of_its_pods(manifests: list[Manifest]) -> No
     addresses = arguments[arguments.index("--addresses") + 1].split(",")
     replicas = range(stream["spec"]["replicas"])
     assert addresses == [f"stream-{index}.stream:2101" for index in replicas]
+    # Replaced one after the other, each new one would wait for the rest of its cluster.
+    assert stream["spec"]["updateStrategy"] == {"type": "OnDelete"}
 
 
 def test_training_on_gpus_and_several_nodes() -> None:
