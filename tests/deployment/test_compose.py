@@ -79,6 +79,7 @@ def test_own_containers_may_do_little(compose: dict[str, Any]) -> None:
     for name, service in own.items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
+        assert service["pull_policy"] == "never", f"{name}: of whichever registry"
 
 
 def test_settings_are_the_services_own(compose: dict[str, Any]) -> None:
