@@ -29,6 +29,7 @@ class StreamWatch:
         self._window = task.quality.window
         self._metrics = metrics
         known = [one for one in expectations_of(task) if not one.of_history]
+        metrics.expect(known)
         self._expectations = {
             view: [one for one in known if one.view == view]
             for view in (MENTION_TEXT, MENTION_LABEL)

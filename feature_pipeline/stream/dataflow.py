@@ -19,7 +19,7 @@ from bytewax.run import cli_main
 
 from feature_pipeline.definition.transform import States
 from feature_pipeline.eventlog.port import EventLog
-from feature_pipeline.stream.advance_step import AdvanceLogic
+from feature_pipeline.stream.advance_step import AdvanceLogic, Snapshot
 from feature_pipeline.stream.cluster import ClusterMember, broken_cluster
 from feature_pipeline.stream.commit_step import CommitLogic
 from feature_pipeline.stream.metrics import StreamMetrics
@@ -70,16 +70,16 @@ class StreamWorker:
             errors=self.sink.errors,
         )
         batches = op.input("read_log", flow, source)
-        changes = op.stateful_batch(
-            "advance",
-            batches,
-            lambda saved: AdvanceLogic(self.task, self.initial, saved, self.sink.errors),
-        )
+        changes = op.stateful_batch("advance", batches, self._take_up)
         held = op.stateful_batch(
             "commit", changes, lambda _: CommitLogic(self.sink.writer, self.sink.errors)
         )
         op.output("write_online", held, self.sink)
         return flow
+
+    def _take_up(self, saved: Snapshot | None) -> AdvanceLogic:
+        self.metrics.took_up()
+        return AdvanceLogic(self.task, self.initial, saved, self.sink.errors)
 
     def run(self) -> None:
         """Run until SIGTERM or Ctrl-C; the state is saved then.

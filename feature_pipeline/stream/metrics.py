@@ -35,6 +35,7 @@ class StreamMetrics:
         self._clock = clock
         self._monotonic = monotonic
         self._started_at = monotonic()
+        self._took_up_at: float | None = None
         self._turned_at: float | None = None
         self._saved_at: float | None = None
         self._watermarks: dict[int, datetime] = {}
@@ -73,6 +74,11 @@ class StreamMetrics:
         self._gauge("log_lag_seconds", "How far the online store is behind the present", self.lag)
         self._gauge("epoch_age_seconds", "Since the state was saved", self.since_saved)
 
+    def took_up(self) -> None:
+        """Take note that this process has a partition: of a cluster, some may have none."""
+        if self._took_up_at is None:
+            self._took_up_at = self._monotonic()
+
     def turned(self) -> None:
         """Take note that the dataflow asked the log for more."""
         self._turned_at = self._monotonic()
@@ -110,9 +116,12 @@ class StreamMetrics:
                 self._freshness.observe(max(0.0, (now - moment).total_seconds()))
 
     def lag(self) -> float:
-        """Return the seconds between the present and what the partition furthest behind shows."""
+        """Return the seconds between the present and what the partition furthest behind shows.
+
+        Before anything shows, it is the time since a partition was taken up; 0 if none was.
+        """
         if not self._watermarks:
-            return 0.0
+            return 0.0 if self._took_up_at is None else self._monotonic() - self._took_up_at
         return max(0.0, (self._clock() - min(self._watermarks.values())).total_seconds())
 
     def since_turned(self) -> float | None:

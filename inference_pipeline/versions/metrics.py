@@ -68,6 +68,11 @@ class VersionMetrics:
         self._in_service = _InService()
         registry.register(self._in_service)
 
+    def follow(self, models: Iterable[str]) -> None:
+        """Show each model as not refused: an alarm sees a first refusal only as a change."""
+        for model in models:
+            self.refused.labels(model)
+
     def show(self, in_service: Callable[[], Iterable[VersionLabels]]) -> None:
         """Ask this for the versions in service whenever metrics are read."""
         self._in_service.ask = in_service

@@ -55,6 +55,7 @@ class Versions:
         self._poll = poll
         self._patience = patience
         self._stopping = threading.Event()
+        surroundings.metrics.follow(names)
         surroundings.metrics.show(self._labels)
         # Daemons, so that a hanging download cannot keep the process from ending.
         self._threads = [

@@ -139,6 +139,17 @@ def test_metrics_tell_lag_freshness_and_rows(worker: Worker) -> None:
     assert worker.figure("fti_features_rows_written_total{") == 2
 
 
+def test_lag_counts_before_anything_shows(worker: Worker) -> None:
+    """From the moment at which a worker has a partition it is behind, if it writes nothing."""
+    worker.clock.turn(seconds=100)
+    assert worker.figure("fti_features_log_lag_seconds") == 0
+    worker.metrics.took_up()
+    worker.clock.turn(seconds=100)
+    worker.metrics.took_up()
+    worker.clock.turn(seconds=100)
+    assert worker.figure("fti_features_log_lag_seconds") == 200
+
+
 def test_failed_write_is_counted_and_raised(worker: Worker) -> None:
     """A write that fails counts as a failure, not as a duration."""
     with pytest.raises(OSError, match="away"), worker.metrics.writing("online"):

@@ -171,7 +171,9 @@ def test_stream_is_judged_a_window_at_a_time() -> None:
     watch = StreamWatch(expecting(window=4, **ALL), QualityMetrics(registry))
     short = 'fti_quality_failing_share{expectation="words"}'
     watch.observe([tables([{}, {"text": "word"}], ["good"])])
-    assert short not in figures(registry)
+    found = figures(registry)
+    assert short not in found
+    assert found['fti_quality_broken_total{expectation="words"}'] == 0
     watch.observe([tables([{}], []), tables([{"text": "other"}], [])])
     found = figures(registry)
     assert found[short] == 0.5

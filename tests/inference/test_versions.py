@@ -25,6 +25,7 @@ def test_without_a_champion_it_says_what_is_missing(app: FastAPI, publisher: Pub
     """The server starts, tells that it cannot answer, and picks the champion up when it comes."""
     with running(app) as client:
         assert client.get("/healthz").status_code == 200
+        assert f"{REFUSED} 0.0" in client.get("/metrics").text
         waiting = eventually(
             lambda: client.get("/readyz"),
             lambda answer: answer.json()["reasons"][0]["found"] == "none",

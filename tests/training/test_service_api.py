@@ -301,6 +301,7 @@ def test_metrics_come_from_the_store(service: Service) -> None:
         'fti_training_queued_runs{queue="gpu"} 1.0',
         'fti_training_workers{queue="default"} 1.0',
         'fti_training_run_seconds_count{state="failed"} 1.0',
+        'fti_training_run_seconds_count{state="succeeded"} 0.0',
         'fti_training_run_seconds_bucket{le="10.0",state="failed"} 1.0',
         'route="/v1/runs/{run_id}"',
     ):

@@ -11,8 +11,10 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from training_pipeline.service.api.readiness import WORKER_SILENCE
-from training_pipeline.service.runs.run import RunState
-from training_pipeline.service.runs.store import SECONDS, RunStore
+from training_pipeline.service.runs.run import FINAL, RunState
+from training_pipeline.service.runs.store import SECONDS, Durations, RunStore
+
+_NONE = Durations(runs=0, seconds=0.0, within=(0,) * len(SECONDS))
 
 
 class ServiceMetrics:
@@ -97,7 +99,8 @@ class _StoreFigures(Collector):
             "Time from the first beginning of a run to its end",
             labels=["state"],
         )
-        for state, took in figures.durations.items():
+        # Also the ends that no run has had: an alarm sees a first failure only as a change.
+        for state, took in (dict.fromkeys(sorted(FINAL), _NONE) | figures.durations).items():
             buckets = [
                 (str(float(most)), float(count))
                 for most, count in zip(SECONDS, took.within, strict=True)
