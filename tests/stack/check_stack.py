@@ -114,6 +114,13 @@ def test_all_are_healthy(project: Project) -> None:
             assert container.health == "healthy", service
 
 
+def test_alarms(project: Project) -> None:
+    """Prometheus' own test of the rules passes."""
+    rules = "/etc/prometheus/rules_test.yml"
+    told = project.compose("exec", "-T", "prometheus", "promtool", "test", "rules", rules)
+    assert "SUCCESS" in told
+
+
 def test_smoke(project: Project) -> None:
     """The four things a user does work: stream, predict, retrain, look at the metrics."""
     task = load_task(project.task_file)
