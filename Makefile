@@ -33,7 +33,9 @@ serve: venv ## run the three services until Ctrl-C
 	$(RUN) deploy.embedded
 
 env: ## make .env and the tokens of the stack, where there are none
-	$(PYTHON) deploy/stack/secret_files.py
+	python3 deploy/stack/secret_files.py
+	@# Containers read them as other users, whatever the umask was at the checkout.
+	chmod -R a+rX deploy/postgres deploy/prometheus tasks
 
 up: env ## build and start the full stack (Docker), and wait until it is healthy
 	$(COMPOSE) build

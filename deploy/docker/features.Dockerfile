@@ -26,7 +26,8 @@ COPY tasks/brand_mentions.toml /etc/fti/task.toml
 COPY shared shared
 COPY feast_polars_delta feast_polars_delta
 COPY feature_pipeline feature_pipeline
-RUN python -m compileall -q .
+# Whoever built it may have had a umask that keeps others out.
+RUN python -m compileall -q . && chmod -R a+rX . /etc/fti /usr/local/bin/healthy
 USER 10001:10001
 EXPOSE 8001 8003
 ENTRYPOINT ["python", "-m", "feature_pipeline"]

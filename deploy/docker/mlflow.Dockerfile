@@ -15,6 +15,8 @@ RUN groupadd --gid 10001 fti \
     && install -d -o fti -g fti /var/lib/mlflow
 COPY --from=packages /opt/venv /opt/venv
 COPY deploy/docker/healthy /usr/local/bin/
+# Whoever built it may have had a umask that keeps others out.
+RUN chmod a+rx /usr/local/bin/healthy
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -31,7 +31,8 @@ COPY tasks/brand_mentions.toml /etc/fti/task.toml
 COPY shared shared
 COPY feast_polars_delta feast_polars_delta
 COPY training_pipeline training_pipeline
-RUN python -m compileall -q .
+# Whoever built it may have had a umask that keeps others out.
+RUN python -m compileall -q . && chmod -R a+rX . /etc/fti /usr/local/bin/healthy /usr/local/bin/alive
 ARG SOURCE_COMMIT=""
 ENV FTI_TRAINING_COMMIT=${SOURCE_COMMIT}
 USER 10001:10001

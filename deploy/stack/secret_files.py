@@ -1,6 +1,6 @@
 """``python3 deploy/stack/secret_files.py``: the stack's ``.env`` and ``.secrets/``, if missing.
 
-It needs no package: it runs before anything is installed.
+It needs no package, and Python 3.9 will do: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -8,34 +8,27 @@ from __future__ import annotations
 import argparse
 import re
 import secrets
-import shutil
-import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
+_TOKENS = {"client": "client.token", "prometheus": "metrics.token"}
+"""The files of the tokens by who holds them."""
 _SCOPES = {
-    "features": ("events,metrics", "metrics"),
-    "inference": ("predict,models,metrics", "metrics"),
-    "training": ("train,read,metrics", "metrics"),
+    "features": {"client": "events,metrics", "prometheus": "metrics"},
+    "inference": {"client": "predict,models,metrics", "prometheus": "metrics"},
+    "training": {"client": "train,read,metrics", "prometheus": "metrics"},
 }
-"""What the client and the watcher may ask of each service."""
-_CLIENT, _WATCHER = "client.token", "metrics.token"
+"""What they may ask of each service."""
 _EMPTY = re.compile(r"^(\w+_PASSWORD)=$", re.MULTILINE)
-_IMAGE = re.compile(r"^#(PROMETHEUS_IMAGE)=(([\w./-]+):\S+)$", re.MULTILINE)
 
 
 def make_environment(example: Path, environment: Path) -> bool:
-    """Write ``.env`` with a random password for each that is empty; return False if there is one.
-
-    Where the pinned image of Prometheus is missing and another of its name is there, as on a
-    machine that reaches no registry, that one is used.
-    """
+    """Write ``.env`` with a random password for each that is empty; False if it is there."""
     if environment.exists():
         return False
     text = _EMPTY.sub(lambda found: f"{found[1]}={secrets.token_hex(24)}", example.read_text())
-    text = _IMAGE.sub(_image_at_hand, text)
     environment.touch(mode=0o600)
     environment.write_text(text)
     return True
@@ -44,41 +37,38 @@ def make_environment(example: Path, environment: Path) -> bool:
 def make_tokens(folder: Path) -> bool:
     """Write two random tokens, and for each service the digests that it knows them by.
 
-    The files of digests hold nothing secret, and containers read them as another user; the folder
+    Containers read what is mounted into them as other users, whatever the umask is here; the folder
     is closed to others all the same.
 
     Returns:
-        False if there are tokens already; a service's file that is missing is made.
+        False if there are tokens already. A service's file that is missing is made; in one that is
+        there, only the line of a token that was made anew changes.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
-    made = False
-    for name in (_CLIENT, _WATCHER):
-        if not (folder / name).exists():
-            (folder / name).write_text(secrets.token_hex(32))
-            made = True
-    (folder / _CLIENT).chmod(0o600)
-    digests = [
-        sha256((folder / name).read_bytes().strip()).hexdigest() for name in (_CLIENT, _WATCHER)
-    ]
+    made = set()
+    for client, token in _TOKENS.items():
+        if not (folder / token).exists():
+            (folder / token).touch(mode=0o600)
+            (folder / token).write_text(secrets.token_hex(32))
+            made.add(client)
+    (folder / _TOKENS["prometheus"]).chmod(0o644)
     for service, scopes in _SCOPES.items():
         path = folder / f"{service}.tokens"
-        if made or not path.exists():
-            names = ("client", "prometheus")
-            lines = zip(names, scopes, digests, strict=True)
-            path.write_text("".join(f"{n} {s} sha256:{d}\n" for n, s, d in lines))
-    return made
+        lines = path.read_text().splitlines() if path.exists() else []
+        for client in made if lines else _TOKENS:
+            digest = sha256((folder / _TOKENS[client]).read_bytes().strip()).hexdigest()
+            lines = _with_line(lines, client, f"{client} {scopes[client]} sha256:{digest}")
+        path.write_text("".join(f"{line}\n" for line in lines))
+        path.chmod(0o644)
+    return bool(made)
 
 
-def _image_at_hand(found: re.Match[str]) -> str:
-    setting, pinned, name = found[1], found[2], found[3]
-    if shutil.which("docker") is None or _on_this_machine(pinned) or not _on_this_machine(name):
-        return found[0]
-    return f"{setting}={name}"
-
-
-def _on_this_machine(image: str) -> bool:
-    command = ["docker", "image", "inspect", image]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - of our own file
+def _with_line(lines: list[str], client: str, line: str) -> list[str]:
+    """Return the lines with one in place of the client's first, whose token is gone."""
+    for number, known in enumerate(lines):
+        if known.split()[:1] == [client]:
+            return [*lines[:number], line, *lines[number + 1 :]]
+    return [*lines, line]
 
 
 def main() -> int:

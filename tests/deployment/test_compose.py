@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ def filled(text: str) -> str:
     return _VARIABLE.sub(lambda found: found[3] or "" if found[2] == "-" else "secret0", text)
 
 
-def make_secrets(folder: Path) -> None:
+def make_secrets(folder: Path, umask: int = 0o022) -> None:
     """Run the command that makes what is missing in a folder."""
     script = str(ROOT / "deploy" / "stack" / "secret_files.py")
     command = [sys.executable, script, "--folder", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, umask=umask)
 
 
 def test_only_loopback_is_published(compose: dict[str, Any]) -> None:
@@ -126,6 +127,38 @@ def test_secrets_are_made_where_there_are_none(tmp_path: Path) -> None:
         watcher = book.find((secrets / "metrics.token").read_bytes())
         assert watcher is not None
         assert watcher.scopes == {"metrics"}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_containers_read_their_secrets(tmp_path: Path, umask: int) -> None:
+    """What is mounted can be read as any user, and nothing else, whatever the umask."""
+    make_secrets(tmp_path, umask)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / ".secrets").iterdir()}
+    assert modes == {
+        "client.token": 0o600,
+        "metrics.token": 0o644,
+        "features.tokens": 0o644,
+        "inference.tokens": 0o644,
+        "training.tokens": 0o644,
+    }
+
+
+def test_token_made_anew_leaves_other_lines(tmp_path: Path) -> None:
+    """A token that was deleted gets its line anew; lines that were added by hand stay."""
+    make_secrets(tmp_path)
+    secrets = tmp_path / ".secrets"
+    path = secrets / "inference.tokens"
+    path.write_text(f"# ours\n{path.read_text()}shop predict sha256:{'0' * 64}\n")
+    before = path.read_text().splitlines()
+    (secrets / "client.token").unlink()
+    make_secrets(tmp_path)
+    after = path.read_text().splitlines()
+    digest = sha256((secrets / "client.token").read_bytes()).hexdigest()
+    assert after == [
+        f"client predict,models,metrics sha256:{digest}" if line.startswith("client ") else line
+        for line in before
+    ]
+    assert after != before
 
 
 def test_secrets_that_are_there_stay(tmp_path: Path) -> None:
