@@ -4,10 +4,11 @@ ARG PYTHON_IMAGE=python:3.11-slim
 FROM ${PYTHON_IMAGE} AS packages
 RUN python -m venv /opt/venv
 COPY constraints.txt requirements/training.txt requirements/sample.txt /build/
-# torch alone first: it is most of the image. The default index holds builds for CPUs only.
+# torch alone first: it is most of the image. The default index holds builds for CPUs only, and only it is asked: with two, pip
+# would take PyPI's, with CUDA, where the other does not answer. Empty, it means PyPI.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    /opt/venv/bin/python -m pip install torch -c /build/constraints.txt ${TORCH_INDEX:+--retries 2 --extra-index-url "$TORCH_INDEX"}
+    /opt/venv/bin/python -m pip install torch -c /build/constraints.txt ${TORCH_INDEX:+--no-deps --index-url "$TORCH_INDEX"}
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     /opt/venv/bin/python -m pip install -r /build/training.txt -c /build/constraints.txt \
     && /opt/venv/bin/python -m pip install --no-deps -r /build/sample.txt

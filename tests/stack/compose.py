@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -53,7 +54,7 @@ class Project:
         script = str(ROOT / "deploy" / "stack" / "secret_files.py")
         command = [sys.executable, script, "--folder", str(folder)]
         subprocess.run(command, check=True)
-        own = {name: str(_free_port()) for name in _PORTS} | dict(settings)
+        own = {name: str(_free_port()) for name in _PORTS} | _prometheus_at_hand() | dict(settings)
         own |= {"TASK_FILE": str(task_file), "SECRETS_FOLDER": str(folder / ".secrets")}
         with (folder / ".env").open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in own.items())
@@ -128,6 +129,25 @@ class Project:
     def tear_down(self) -> None:
         """Remove containers, networks and volumes."""
         self.compose("down", "--volumes", "--timeout", "20")
+
+
+def _prometheus_at_hand() -> dict[str, str]:
+    """Return another image of Prometheus if only that is here, and say so.
+
+    Nothing if the environment names one: Compose takes that before what a file says.
+    """
+    pinned = re.search(r"(?m)^#PROMETHEUS_IMAGE=(\S+)$", (ROOT / ".env.example").read_text())
+    assert pinned is not None
+    other = pinned[1].partition(":")[0]
+    if "PROMETHEUS_IMAGE" in os.environ or _is_here(pinned[1]) or not _is_here(other):
+        return {}
+    print(f"{pinned[1]} is not on this machine: the test runs with {other}, which is")  # noqa: T201 - the test's report
+    return {"PROMETHEUS_IMAGE": other}
+
+
+def _is_here(image: str) -> bool:
+    command = ["docker", "image", "inspect", image]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def image_sizes() -> dict[str, int]:
