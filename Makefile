@@ -13,7 +13,7 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 export SOURCE_COMMIT ?= $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo serve env up down backup restore logs smoke test lint unit test-stack audit sbom bench-offline-store bench-serving bench-features bench-training test-parity soak clean
+.PHONY: help venv demo serve env build up down backup restore logs smoke test lint unit test-stack audit sbom bench-offline-store bench-serving bench-features bench-training test-parity soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-20s %s\n", $$1, $$2}'
@@ -37,8 +37,10 @@ env: ## make .env and the tokens of the stack, where there are none
 	@# Containers read them as other users, whatever the umask was at the checkout.
 	chmod -R a+rX deploy/postgres deploy/prometheus tasks
 
-up: env ## build and start the full stack (Docker), and wait until it is healthy
+build: env ## build the images, without starting anything
 	$(COMPOSE) build
+
+up: build ## build and start the full stack (Docker), and wait until it is healthy
 	$(COMPOSE) up --detach --wait
 
 down: ## stop the stack; its data stay in volumes

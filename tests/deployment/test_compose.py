@@ -98,12 +98,22 @@ def test_example_tells_every_setting(compose: dict[str, Any]) -> None:
     text = "".join(path.read_text() for path in files)
     used = {name: default for name, _, default in _VARIABLE.findall(text)}
     example = dict(re.findall(r"(?m)^#?(\w+)=(.*)$", (ROOT / ".env.example").read_text()))
+    used["COMPOSE_FILE"] = "docker-compose.yml"  # Compose's own
     assert example.keys() == used.keys() - {"SECRETS_FOLDER", "SOURCE_COMMIT"}
     passwords = {name for name, value in example.items() if not value}
     assert all(name.endswith("_PASSWORD") for name in passwords)
     for name, value in example.items():
         assert name in passwords or used[name] == value, name
     assert compose["services"]["redis"]["image"] == "${REDIS_IMAGE:-redis:7}"
+
+
+def test_gpu_worker_is_built_as_the_others(compose: dict[str, Any]) -> None:
+    """Its image differs in torch alone."""
+    gpu = yaml.safe_load((ROOT / "deploy" / "compose.gpu.yml").read_text())
+    own = gpu["services"]["training-worker"]["build"]
+    build = compose["services"]["training"]["build"]
+    assert own.keys() == build.keys()
+    assert own["args"] == build["args"] | {"TORCH_INDEX": ""}
 
 
 def test_secrets_are_made_where_there_are_none(tmp_path: Path) -> None:
