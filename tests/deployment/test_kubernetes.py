@@ -15,6 +15,8 @@ from training_pipeline.settings import TrainingSettings
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
+TRAINING_JOB = build(FOLDER / "training-job")
+"""Applied by hand, beside the overlay `cloud`."""
 VERSION = "1.33"
 SETTINGS: dict[str, type[Settings]] = {
     "features": FeatureSettings,
@@ -44,7 +46,8 @@ SAMPLES = {
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
-    return build(FOLDER / "overlays" / request.param)
+    found = build(FOLDER / "overlays" / request.param)
+    return [*found, *TRAINING_JOB] if request.param == "cloud" else found
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
@@ -205,12 +208,17 @@ def test_training_on_gpus_and_several_nodes() -> None:
     """In the cloud, workers ask for a GPU, and the job's pods find the first one by its name."""
     manifests = build(FOLDER / "overlays" / "cloud")
     worker = pods(manifests)["training-worker"]["spec"]
+    assert not [m for m in manifests if m["metadata"]["name"] == "training-job"]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert worker["nodeSelector"]
-    assert worker["tolerations"]
-    job = next(
-        m for m in manifests if m["metadata"]["name"] == "training-job" and m["kind"] == "Job"
+    deployment = next(
+        m
+        for m in manifests
+        if m["kind"] == "Deployment" and m["metadata"]["name"] == "training-worker"
     )
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert worker["tolerations"]
+    job = next(m for m in TRAINING_JOB if m["kind"] == "Job")
     assert job["spec"]["completionMode"] == "Indexed"
     assert job["spec"]["completions"] == job["spec"]["parallelism"]
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
