@@ -94,8 +94,9 @@ def test_a_result_outlives_its_registry(
         attempt.run(settings, progress=KillsTheServer(server, "register"), stop=StopRequest())
     kept = raised.value.folder
     assert kept == settings.training_home / "kept" / "asked-1"
-    assert not list((settings.training_home / "making").iterdir())
-    assert not list((settings.training_home / "checkpoints" / "flights").glob("*.pt"))
+    place = settings.training_home / "runs" / "asked-1"
+    assert not list((place / "making").iterdir())
+    assert not list((place / "checkpoints").glob("*.pt"))
 
     again = command(settings, "train", "--run-id", "asked-1", "--progress", "json")
     assert again.returncode == 4, again.stderr
