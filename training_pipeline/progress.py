@@ -90,8 +90,8 @@ class JsonLines:
         self._stream.flush()
 
 
-class Terminal:
-    """Shows stages, and a bar for those with steps. Without a terminal: a line per stage."""
+class LiveBars:
+    """Bars on a terminal, for as long as the context lasts; without a terminal nothing is shown."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -103,8 +103,6 @@ class Terminal:
             console=console,
             disable=not console.is_terminal,
         )
-        self._bar: TaskID | None = None
-        self._stage = ""
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -117,6 +115,15 @@ class Terminal:
         traceback: TracebackType | None,
     ) -> None:
         self._bars.stop()
+
+
+class Terminal(LiveBars):
+    """Shows stages, and a bar for those with steps. Without a terminal: a line per stage."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._bar: TaskID | None = None
+        self._stage = ""
 
     def stage(self, name: str) -> None:
         """Show that a stage begins."""

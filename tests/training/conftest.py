@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.postgres_server import PostgresServer, running_postgres
 from tests.training.sample import fill_feature_store, sample_mentions, texts_and_labels
 from tests.training.tiny_encoder import make_tiny_encoder
 
@@ -48,3 +49,10 @@ def filled_store(filled_home: Path) -> FeatureStore:
     from shared.places import Places
 
     return open_feature_store(Places.embedded(filled_home))
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running Postgres server."""
+    with running_postgres() as server:
+        yield server

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from shared.errors import StateError
-from tests.postgres_server import PostgresServer, running_postgres
-from training_pipeline.problem import Problem
-from training_pipeline.result import GateResult, RowCounts, TrainResult
-from training_pipeline.service.runs import sql
+from tests.training.run_samples import LATER, LEASE, NOW, PROBLEM, RESULT, begun, change, queued
 from training_pipeline.service.runs.memory import MemoryRunStore
-from training_pipeline.service.runs.run import Run, RunState, WorkerSign, new_run
+from training_pipeline.service.runs.run import RunState, WorkerSign, new_run
 from training_pipeline.service.runs.sql import SqlRunStore
 from training_pipeline.service.runs.store import SECONDS, RunStore
 from training_pipeline.service.runs.transitions import (
-    Transition,
     cancel,
     claim,
     claim_kept,
@@ -36,26 +30,6 @@ from training_pipeline.service.runs.transitions import (
     sent,
 )
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=3)
-LEASE = timedelta(seconds=30)
-RESULT = TrainResult(
-    run_id="r",
-    version="3",
-    gate=GateResult(passed=True, reasons=[]),
-    metrics={"accuracy": 0.8},
-    rows=RowCounts(labelled=10, folded=1, train=7, holdout=2),
-    dataset_sha256="0" * 64,
-)
-PROBLEM = Problem(place="here", expected="this", found="that")
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A running Postgres server."""
-    with running_postgres() as server:
-        yield server
-
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunStore]:
@@ -69,21 +43,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunStore]:
         address = request.getfixturevalue("postgres_server").database()
     with closing(SqlRunStore(address)) as made:
         yield made
-
-
-def change(store: RunStore, run: Run, transition: Transition, now: datetime = NOW) -> Run | None:
-    return store.change(run.run_id, transition, now)
-
-
-def queued(store: RunStore, queue: str = "default") -> Run:
-    return store.add(new_run("x", NOW, queue=queue))
-
-
-def begun(store: RunStore) -> Run:
-    """Return a run that worker w has."""
-    run = change(store, queued(store), claim("w", NOW, LEASE))
-    assert run is not None
-    return run
 
 
 def test_a_run_is_found_as_it_was_added(store: RunStore) -> None:
@@ -346,57 +305,3 @@ def test_figures(store: RunStore) -> None:
     took = figures.durations[RunState.FAILED]
     assert (took.runs, took.seconds) == (1, 180.0)
     assert took.within == tuple(int(most >= 180) for most in SECONDS)
-
-
-def test_runs_outlive_the_process(tmp_path: Path) -> None:
-    """A store that opens the same file sees the runs of the one before."""
-    address = f"sqlite:///{tmp_path / 'runs.db'}"
-    with closing(SqlRunStore(address)) as first:
-        run = first.add(new_run("x", NOW), "key")
-    with closing(SqlRunStore(address)) as second:
-        assert second.get(run.run_id) == run
-        assert second.add(new_run("y", NOW), "key") == run
-
-
-def test_a_damaged_store_says_so(tmp_path: Path) -> None:
-    """Every call fails with an error that says where, when the file is no database any more."""
-    store = SqlRunStore(f"sqlite:///{tmp_path / 'runs.db'}")
-    store.check()
-    store.close()
-    (tmp_path / "runs.db").write_bytes(b"no database, but bytes of some length" * 400)
-    with pytest.raises(StateError, match=r"run store .* a database that answers"):
-        store.check()
-
-
-def test_a_server_that_is_away_is_told_without_its_password() -> None:
-    """The error names the kind of database, not who or what opens it."""
-    store = SqlRunStore("postgresql+psycopg://fti:hunter2@127.0.0.1:1/training")
-    with pytest.raises(StateError, match="postgresql, database training") as told:
-        store.get("x")
-    assert "hunter2" not in str(told.value)
-
-
-def test_a_postgres_that_hangs_is_given_up(
-    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who waits for a row that is held for ever hears of it, and goes on when it is free."""
-    monkeypatch.setattr(sql, "_ANSWER_SECONDS", 0.5)
-    address = postgres_server.database()
-    with closing(SqlRunStore(address)) as store:
-        run = queued(store)
-        with closing(psycopg.connect(address.replace("+psycopg", ""))) as holder:
-            holder.execute("SELECT 1 FROM training_runs FOR UPDATE")
-            with pytest.raises(StateError, match="a database that answers"):
-                change(store, run, claim("w", NOW, LEASE))
-        assert change(store, run, claim("w", NOW, LEASE)) is not None
-
-
-def test_a_postgres_that_comes_back_is_used_again() -> None:
-    """Nothing is lost with it, and nobody has to be started anew."""
-    with running_postgres() as server, closing(SqlRunStore(server.database())) as store:
-        run = queued(store)
-        server.stop()
-        with pytest.raises(StateError):
-            store.get(run.run_id)
-        server.start()
-        assert store.get(run.run_id) == run

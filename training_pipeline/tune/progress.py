@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from training_pipeline.progress import LiveBars
 from training_pipeline.tune.trials import Parameters, Trial
 
 
-class SearchProgress:
+class SearchProgress(LiveBars):
     """Shows a search to a person. Without a terminal: a line for each trial."""
 
     def __init__(self, console: Console, *, trials: int, objective: str) -> None:
@@ -22,31 +20,11 @@ class SearchProgress:
             trials: how many there will be.
             objective: what the search goes by.
         """
-        self._console = console
+        super().__init__(console)
         self._total = trials
         self._objective = objective
-        self._bars = Progress(
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}% {task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
         self._search: TaskID | None = None
         self._trial: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def search(self, ended: int, best: Trial | None) -> None:
         """Show how many trials have ended, and the best of them."""

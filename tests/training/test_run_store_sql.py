@@ -1,0 +1,73 @@
+"""The store of runs in a database: what only a file or a server can do to it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from shared.errors import StateError
+from tests.postgres_server import PostgresServer, running_postgres
+from tests.training.run_samples import LEASE, NOW, change, queued
+from training_pipeline.service.runs import sql
+from training_pipeline.service.runs.run import new_run
+from training_pipeline.service.runs.sql import SqlRunStore
+from training_pipeline.service.runs.transitions import (
+    claim,
+)
+
+
+def test_runs_outlive_the_process(tmp_path: Path) -> None:
+    """A store that opens the same file sees the runs of the one before."""
+    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    with closing(SqlRunStore(address)) as first:
+        run = first.add(new_run("x", NOW), "key")
+    with closing(SqlRunStore(address)) as second:
+        assert second.get(run.run_id) == run
+        assert second.add(new_run("y", NOW), "key") == run
+
+
+def test_a_damaged_store_says_so(tmp_path: Path) -> None:
+    """Every call fails with an error that says where, when the file is no database any more."""
+    store = SqlRunStore(f"sqlite:///{tmp_path / 'runs.db'}")
+    store.check()
+    store.close()
+    (tmp_path / "runs.db").write_bytes(b"no database, but bytes of some length" * 400)
+    with pytest.raises(StateError, match=r"run store .* a database that answers"):
+        store.check()
+
+
+def test_a_server_that_is_away_is_told_without_its_password() -> None:
+    """The error names the kind of database, not who or what opens it."""
+    store = SqlRunStore("postgresql+psycopg://fti:hunter2@127.0.0.1:1/training")
+    with pytest.raises(StateError, match="postgresql, database training") as told:
+        store.get("x")
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_postgres_that_hangs_is_given_up(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a row that is held for ever hears of it, and goes on when it is free."""
+    monkeypatch.setattr(sql, "_ANSWER_SECONDS", 0.5)
+    address = postgres_server.database()
+    with closing(SqlRunStore(address)) as store:
+        run = queued(store)
+        with closing(psycopg.connect(address.replace("+psycopg", ""))) as holder:
+            holder.execute("SELECT 1 FROM training_runs FOR UPDATE")
+            with pytest.raises(StateError, match="a database that answers"):
+                change(store, run, claim("w", NOW, LEASE))
+        assert change(store, run, claim("w", NOW, LEASE)) is not None
+
+
+def test_a_postgres_that_comes_back_is_used_again() -> None:
+    """Nothing is lost with it, and nobody has to be started anew."""
+    with running_postgres() as server, closing(SqlRunStore(server.database())) as store:
+        run = queued(store)
+        server.stop()
+        with pytest.raises(StateError):
+            store.get(run.run_id)
+        server.start()
+        assert store.get(run.run_id) == run
