@@ -286,7 +286,7 @@ def test_readiness_says_what_is_missing(service: Service) -> None:
 
 
 def test_metrics_come_from_the_store(service: Service) -> None:
-    """Runs by state and queue, workers, ages and durations; requests by their pattern."""
+    """Runs by state and queue, workers, ages and durations; requests by what the service knows."""
     service.post(queue="gpu")
     ended = service.post()
     now = datetime.now(UTC)
@@ -295,6 +295,8 @@ def test_metrics_come_from_the_store(service: Service) -> None:
     service.store.change(ended, finish("w", RunState.FAILED, now, error=problem), now)
     service.store.sign(WorkerSign(name="w", queues=("default",), heard_at=now))
     service.http.get(f"/v1/runs/{ended}")
+    service.http.request("INVENTED", "/v1/runs")
+    service.http.request("INVENTED", "/invented")
     told = service.http.get("/metrics").text
     for line in (
         'fti_training_runs{state="failed"} 1.0',
@@ -306,6 +308,8 @@ def test_metrics_come_from_the_store(service: Service) -> None:
         'route="/v1/runs/{run_id}"',
     ):
         assert line in told
+    assert "INVENTED" not in told
+    assert "/invented" not in told
     age = next(line for line in told.splitlines() if line.startswith("fti_training_oldest_queued"))
     assert float(age.split()[1]) > 0
 

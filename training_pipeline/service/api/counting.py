@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from shared.bearer import Application, Receive, Scope, Send
@@ -10,7 +11,7 @@ from training_pipeline.service.api.metrics import ServiceMetrics
 
 
 class Counting:
-    """Counts each answer by method, route and status."""
+    """Counts each answer under its route's pattern: what a client makes up adds no series."""
 
     def __init__(self, app: Application, metrics: ServiceMetrics) -> None:
         self._app = app
@@ -24,8 +25,11 @@ class Counting:
 
         async def counted(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "none")
-                self._metrics.request_answered(scope["method"], route, message["status"])
+                route, status = getattr(scope.get("route"), "path", "none"), message["status"]
+                # A method that no route has is the client's invention, and would be a series too.
+                known = route != "none" and status != HTTPStatus.METHOD_NOT_ALLOWED
+                method = scope["method"] if known else "any"
+                self._metrics.request_answered(method, route, status)
             await send(message)
 
         await self._app(scope, receive, counted)
