@@ -73,7 +73,6 @@ class Scheduler:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._waiting = WaitingRows(token_budget)
-        self._free = 0
         self._running = 0
         self._closing = False
         # Daemons, so that a model that hangs cannot keep the process from ending.
@@ -157,20 +156,18 @@ class Scheduler:
         """Wait for rows; return the next batch, None when closed."""
         free_until = time.monotonic()
         with self._changed:
-            self._free += 1
-            try:
-                while not self._closing:
-                    rows = self._waiting.next_batch(free=self._free, running=self._running)
-                    if rows:
-                        # In idle time a core is left for who comes next.
-                        alone = self.idle and not rows[0].request.only_idle
-                        self._running += 1
-                        return _Taken(rows, alone, free_until)
-                    self._changed.wait()
-                    free_until = time.monotonic()
-                return None
-            finally:
-                self._free -= 1
+            while not self._closing:
+                # One that is about to come back for rows is free too: it gets its share.
+                free = len(self._threads) - self._running
+                rows = self._waiting.next_batch(free=free, running=self._running)
+                if rows:
+                    # In idle time a core is left for who comes next.
+                    alone = self.idle and not rows[0].request.only_idle
+                    self._running += 1
+                    return _Taken(rows, alone, free_until)
+                self._changed.wait()
+                free_until = time.monotonic()
+            return None
 
     def _deliver(self, ran: _Ran, occupied: float) -> None:
         """Hand results to those who wait, on the event loop.
