@@ -171,7 +171,7 @@ def create_app(
     app.add_middleware(
         BodyLimit,
         max_bytes=limits.body_bytes,
-        refuse=metrics.counting("body_too_large", refuse),
+        refuse=metrics.counting("body", refuse),
         remedy="Send fewer events in a request.",
     )
     app.add_middleware(

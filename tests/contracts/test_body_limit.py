@@ -1,4 +1,4 @@
-"""The limit on bodies in front of any ASGI application."""
+"""The limits on bodies in front of any ASGI application."""
 
 from __future__ import annotations
 
@@ -19,23 +19,31 @@ Message = MutableMapping[str, Any]
 class Server:
     """A server that hands chunks of a body to a guarded application, and what came of it."""
 
-    def __init__(self, *chunks: bytes, announced: bytes | None = None) -> None:
+    def __init__(
+        self, *chunks: bytes, announced: bytes | None = None, stalls: bool = False
+    ) -> None:
         self.read = b""
         self.sent: list[Message] = []
         self._coming = list(chunks)
+        self._stalls = stalls
         self._headers = [] if announced is None else [(b"content-length", announced)]
 
-    def ask(self, app: Any) -> int:
+    def ask(self, app: Any, *, max_seconds: float = 60.0) -> int:
         """Send the request to an application behind a limit of ten bytes; return the status."""
-        guarded = BodyLimit(app, max_bytes=10, refuse=_refuse, remedy="Send less.")
+        guarded = BodyLimit(
+            app, max_bytes=10, refuse=_refuse, remedy="Send less.", max_seconds=max_seconds
+        )
         scope = {"type": "http", "path": "/", "headers": self._headers}
         asyncio.run(guarded(scope, self._receive, self._send))
         return int(self.sent[0]["status"])
 
     async def _receive(self) -> Message:
+        if not self._coming:
+            await asyncio.Event().wait()
         chunk = self._coming.pop(0)
         self.read += chunk
-        return {"type": "http.request", "body": chunk, "more_body": bool(self._coming)}
+        more = bool(self._coming) or self._stalls
+        return {"type": "http.request", "body": chunk, "more_body": more}
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
@@ -97,6 +105,27 @@ def test_reading_stops_at_the_limit() -> None:
         server = Server(b"x" * 11, *[b"y"] * 5)
         assert server.ask(app) == 413
         assert (server.read, len(server.sent)) == (b"x" * 11, 2)
+
+
+def test_body_that_never_comes_whole_is_given_up() -> None:
+    """Whoever waits for the rest is let go after a while, and the sender is told why."""
+    for app in (reading, raising):
+        server = Server(b"half", announced=b"8", stalls=True)
+        assert server.ask(app, max_seconds=0.05) == 408
+        assert (b"connection", b"close") in server.sent[0]["headers"]
+        assert b"4 bytes by then" in server.sent[1]["body"]
+
+
+def test_time_for_the_body_is_no_time_for_the_answer() -> None:
+    """An application that waits for its client to leave may wait longer than for a body."""
+
+    async def lasting(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), timeout=0.1)
+        await send_json(send, 200, {}, {})
+
+    assert Server(b"whole").ask(lasting, max_seconds=0.02) == 200
 
 
 def test_failure_of_the_application_is_its_own() -> None:
