@@ -2,7 +2,10 @@
 
 import sys
 
-from demo.cli import main
+from shared.starting import ended_by_interrupt
 
 if __name__ == "__main__":
+    with ended_by_interrupt():
+        from demo.cli import main
+
     sys.exit(main())

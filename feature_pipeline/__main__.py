@@ -2,7 +2,10 @@
 
 import sys
 
-from feature_pipeline.cli import main
+from shared.starting import ended_by_interrupt
 
 if __name__ == "__main__":
+    with ended_by_interrupt():
+        from feature_pipeline.cli import main
+
     sys.exit(main())

@@ -2,6 +2,10 @@
 
 import sys
 
-from inference_pipeline.cli import main
+from shared.starting import ended_by_interrupt
 
-sys.exit(main())
+if __name__ == "__main__":
+    with ended_by_interrupt():
+        from inference_pipeline.cli import main
+
+    sys.exit(main())
