@@ -1,7 +1,7 @@
-"""A small model with layers, and the same quantised as real ones are: answers lean on neighbours.
+"""A small model with layers, and the same quantised so that answers lean on their neighbours.
 
-Its activations get one scale a batch, as in every ONNX file of dynamic quantisation, so that a
-text's logits change a little with the texts, and the padding, that run beside it.
+Its activations get one scale a batch, as in every file of ONNX's dynamic quantisation: a text's
+logits change a little with the texts, and the padding, that run beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 
@@ -28,7 +28,7 @@ from shared.manifest import (
     TOKENIZER_FILE,
     read_manifest,
 )
-from tests.inference.tiny_model import LABELS, TinyModel
+from tests.inference.tiny_model import LABELS, TinyModel, classifier
 
 WORDS = 50
 MAX_LENGTH = 24
@@ -87,18 +87,4 @@ def _graph(features: int) -> onnx.ModelProto:
         helper.make_node("Concat", ["pooled", "known"], ["joined"], axis=1),
         helper.make_node("MatMul", ["joined", "head"], [LOGITS]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "layers",
-        [
-            helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, ["batch", "length"]),
-            helper.make_tensor_value_info(ATTENTION_MASK, TensorProto.INT64, ["batch", "length"]),
-            helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", features]),
-        ],
-        [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["batch", len(LABELS)])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model
+    return classifier(nodes, constants, features=features)

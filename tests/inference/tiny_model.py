@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,9 +142,25 @@ def _graph(features: int, bias: float, spare_words: int) -> onnx.ModelProto:
         helper.make_node("Add", ["summed", "activity"], ["both"]),
         helper.make_node("Add", ["both", "bias"], [LOGITS]),
     ]
+    return classifier(nodes, constants, features=features)
+
+
+def classifier(
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, npt.NDArray[Any]],
+    *,
+    features: int,
+) -> onnx.ModelProto:
+    """Return a model with the inputs and the output of real ones.
+
+    Args:
+        nodes: from ids, mask and features to logits.
+        constants: what they read beside those, by name.
+        features: how many there are.
+    """
     graph = helper.make_graph(
         nodes,
-        "tiny",
+        "classifier",
         [
             helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, ["batch", "length"]),
             helper.make_tensor_value_info(ATTENTION_MASK, TensorProto.INT64, ["batch", "length"]),

@@ -1,4 +1,4 @@
-"""The page: what was trained, how good it is, what the gate says; one file, nothing outside it."""
+"""The page of a training: what was trained, how good it is, what the gate says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from training_pipeline.evaluation.evaluation import Evaluation
 from training_pipeline.gate.verdict import Verdict
 from training_pipeline.registry import PastVersion
-from training_pipeline.report.markup import Markup, tag
+from training_pipeline.report.document import document
+from training_pipeline.report.markup import Markup
 from training_pipeline.report.sections import (
     behaviour_section,
     champion_section,
@@ -21,19 +22,6 @@ from training_pipeline.report.sections import (
     verdict_section,
 )
 from training_pipeline.result import RowCounts
-
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; color: #222 }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; margin: .6rem 0 }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; vertical-align: top }
-th, td { text-align: left }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.passed { color: #2e6e2e } .failed { color: #a8241f } .note { color: #7a5a00 }
-svg { max-width: 100%; height: auto } svg .guide { stroke: #ddd }
-svg text { font: 12px system-ui, sans-serif; fill: #444 }
-svg .row { text-anchor: end } svg .tick { text-anchor: middle } svg .name { font-weight: 600 }
-"""
 
 
 @dataclass(frozen=True)
@@ -73,12 +61,4 @@ def report(training: Training) -> str:
         "95 %."
     )
     title = f"Training of {training.task}"
-    body = tag(
-        "body",
-        tag("h1", title),
-        tag("p", told),
-        *(tag("section", tag("h2", name), make()) for name, make in sections.items()),
-    )
-    charset = Markup('<meta charset="utf-8">')
-    head = tag("head", charset, tag("title", title), tag("style", Markup(STYLE)))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return document(title, told, {name: make() for name, make in sections.items()})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from training_pipeline.report.charts import bar_chart, line_chart
+from training_pipeline.report.document import document
 from training_pipeline.report.markup import Markup, table, tag
-from training_pipeline.report.page import STYLE
 from training_pipeline.tune.trials import Trial, as_toml, best_of
 
 
@@ -47,16 +47,7 @@ def search_page(
         "Importance (fANOVA)": explained,
         "Trials": _trial_table(trials),
     }
-    title = f"Search for settings of {name}"
-    body = tag(
-        "body",
-        tag("h1", title),
-        tag("p", told),
-        *(tag("section", tag("h2", head), inside) for head, inside in sections.items()),
-    )
-    charset = Markup('<meta charset="utf-8">')
-    head = tag("head", charset, tag("title", title), tag("style", Markup(STYLE)))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return document(f"Search for settings of {name}", told, sections)
 
 
 def history_chart(trials: Sequence[Trial], *, greatest: bool) -> Markup:
