@@ -20,6 +20,7 @@ _DRAIN_SECONDS = 10
 """For answers, which take two seconds by default, and for bodies that never come whole."""
 _SWITCH_SECONDS = 0.0005
 """A thread asks for the interpreter's lock so soon: a pass that ended shall not wait for 5 ms."""
+_INTERRUPTED = 130
 _NOT_STARTED = 3
 """The exit status of a server that could not start, such as on a taken port."""
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("interrupted; run it again to go on", file=sys.stderr)  # noqa: T201 - as above
-        return 130
+        return _INTERRUPTED
     return status
 
 
@@ -75,6 +76,7 @@ def _serve(settings: InferenceSettings, _: argparse.Namespace) -> int:
 
     from inference_pipeline.bootstrap import build_app
     from inference_pipeline.http.draining import DrainingServer
+    from shared.http_protocol import BoundedHeads
 
     sys.setswitchinterval(_SWITCH_SECONDS)
     configure_logs("inference", log_format=settings.log_format, level=settings.log_level)
@@ -85,12 +87,17 @@ def _serve(settings: InferenceSettings, _: argparse.Namespace) -> int:
             build_app(settings),
             host=settings.inference_host,
             port=settings.inference_port,
+            http=BoundedHeads,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
         )
     )
-    server.run()
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        # Uvicorn has drained: there is nothing to go on with.
+        return _INTERRUPTED
     return 0 if server.started else _NOT_STARTED
 
 

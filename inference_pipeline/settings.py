@@ -60,9 +60,9 @@ class InferenceSettings(Settings):
     inference_max_batch: Annotated[int, Field(ge=1)] = 64
     """Mentions in one request."""
     inference_max_body_bytes: Annotated[int, Field(ge=1)] = 1_000_000
-    inference_threads: Annotated[int, Field(ge=1)] = Field(default_factory=available_cores)
+    inference_threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=available_cores)
     """Forward passes at a time, each on one thread. By default one per core of this process."""
-    inference_lone_pass_threads: Annotated[int, Field(ge=0)] = 0
+    inference_lone_pass_threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Of a forward pass while nothing else runs; 0: as many as there are passes at a time. 1 saves
     memory: with more, each model is held twice."""
 

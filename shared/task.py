@@ -246,7 +246,7 @@ def load_task(path: Path, overrides: Mapping[str, Any] | None = None) -> Task:
             str(path),
             expected="a task file",
             found="no such file",
-            remedy="Give --task FILE or set FTI_TASK.",
+            remedy="Set FTI_TASK, or give --task where a command has it.",
         ) from None
     except OSError as error:
         raise TaskError(str(path), expected="a readable file", found=str(error.strerror)) from error

@@ -20,6 +20,7 @@ from feature_pipeline.gateway.intake import Intake
 from feature_pipeline.gateway.replay import Replay, ReplayReport
 from feature_pipeline.store.claim import claim_home
 from feature_pipeline.store.handover import Handover
+from shared.http_protocol import BoundedHeads
 from shared.listening import check_host
 from shared.tokens import TokenBook, read_tokens
 
@@ -44,6 +45,7 @@ def serve(pipeline: FeaturePipeline) -> None:
             gateway(pipeline, log, dead_letters),
             host=pipeline.settings.features_host,
             port=pipeline.settings.features_port,
+            http=BoundedHeads,
             log_config=None,
             access_log=False,
         )

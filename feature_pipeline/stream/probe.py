@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from feature_pipeline.eventlog.port import EventLog
 from feature_pipeline.stream.metrics import StreamMetrics
 from shared.errors import FtiError, StateError
+from shared.http_protocol import BoundedHeads
 from shared.logs import get_logger
 
 _log = get_logger(__name__)
@@ -67,7 +68,9 @@ class Probe:
         self._host = host
         self._port = port
         # Its own signal handlers are left out: uvicorn sets them in the main thread only.
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, http=BoundedHeads, log_config=None, access_log=False)
+        )
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Probe:

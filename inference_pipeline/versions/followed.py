@@ -26,6 +26,7 @@ log = get_logger(__name__)
 
 _REGISTRY = "registry"
 _FEATURE_STORE = "feature store"
+_LOOK = "look"
 
 
 class FollowedModel:
@@ -62,8 +63,14 @@ class FollowedModel:
             self.restore()
             return
         with self._changing:
-            if self.state.in_use:
+            if not self.state.in_use:
+                return
+            try:
                 self._follow(named)
+            except Exception as error:  # noqa: BLE001 - as above: the disk may be full
+                self._note_failure(_LOOK, incomplete_look(self.name, error), error)
+            else:
+                self.state = self.state.clear(_LOOK)
 
     def restore(self) -> None:
         """Bring back from disk what served last, if nothing serves."""
@@ -76,6 +83,8 @@ class FollowedModel:
         with self._changing:
             self._lost.clear()
             self.state = replace(self.state, in_use=True, refusals={})
+            if self.state.champion is None:
+                self.state = self.state.trouble(_REGISTRY, not_looked_yet(self.name))
 
     def take_out(self) -> None:
         """Take the model out of service. Who holds a version can go on with it."""

@@ -113,7 +113,11 @@ class LocalVersions:
         }
 
     def remember(self, name: str, served: Mapping[str, NamedVersion]) -> None:
-        """Write down what the aliases of a model serve, whole or not at all."""
+        """Write down what the aliases of a model serve, whole or not at all.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
         if served == self.last_good(name):
             return
         lines = {
@@ -125,13 +129,14 @@ class LocalVersions:
             for alias, named in served.items()
         }
         path = self._folder / name / _LAST_GOOD_FILE
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=".last_good-", delete=False
-        ) as file:
-            json.dump(lines, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=path.parent) as unfinished:
+            written = Path(unfinished) / path.name
+            with written.open("w") as file:
+                json.dump(lines, file)
+                file.flush()
+                os.fsync(file.fileno())
+            written.replace(path)
 
 
 def _folder_name(version: ModelVersion) -> str:

@@ -117,5 +117,5 @@ def test_mistake_is_named(tmp_path: Path, old: str, new: str, place: str, told: 
 
 def test_absent_task_file_is_named(tmp_path: Path) -> None:
     """A task file that is not there is an error that says how to give one."""
-    with pytest.raises(TaskError, match="Give --task FILE or set FTI_TASK"):
+    with pytest.raises(TaskError, match="Set FTI_TASK, or give --task"):
         load_task(tmp_path / "none.toml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,22 @@ def test_files_that_cannot_be_had_stop_one_alias_only(
     assert problems(versions) == ""
 
 
+def test_a_disk_that_fails_is_told_and_outlived(server: VersionsServer, publish: Publish) -> None:
+    """What serves goes on; aliases are followed, and remembered as soon as the disk takes it."""
+    first = publish()
+    versions = started(server)
+    shutil.rmtree(server.folder / MODEL)
+    (server.folder / MODEL).write_text("a file is in the way")
+    server.registry.point("challenger", first)
+    versions.look()
+    assert serving(versions) == {"champion": "1", "challenger": "1"}
+    assert "this machine's disk" in problems(versions)
+    (server.folder / MODEL).unlink()
+    versions.look()
+    assert problems(versions) == ""
+    assert [path.name for path in (server.folder / MODEL).iterdir()] == ["last_good.json"]
+
+
 def test_a_model_is_taken_out_and_put_back(server: VersionsServer, publish: Publish) -> None:
     """Out of service it is out, whatever aliases do; who holds a version can finish with it."""
     publish()
@@ -221,6 +238,26 @@ def test_a_model_is_taken_out_and_put_back(server: VersionsServer, publish: Publ
     assert served.model.closed
     versions.load(MODEL)
     assert serving(versions) == {"champion": "2"}
+
+
+def test_a_model_that_is_being_loaded_says_so(
+    server: VersionsServer, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it serves again, readiness has a reason to tell."""
+    publish()
+    versions = started(server)
+    versions.unload(MODEL)
+    aliases = server.registry.aliases
+    told = []
+
+    def asked(name: str) -> object:
+        told.append(problems(versions))
+        return aliases(name)
+
+    monkeypatch.setattr(server.registry, "aliases", asked)
+    assert versions.load(MODEL).ready
+    assert ["under way" in problem for problem in told] == [True]
+    assert problems(versions) == ""
 
 
 def test_loading_asks_again_for_what_was_refused(

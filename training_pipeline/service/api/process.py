@@ -7,6 +7,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from shared.http_protocol import BoundedHeads
 from shared.logs import get_logger
 from training_pipeline.service.api.event_stream import Listeners
 
@@ -32,7 +33,9 @@ class _Server(uvicorn.Server):
 def run_server(app: FastAPI, listeners: Listeners, *, host: str, port: int) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
     _log.info("service starts", host=host, port=port)
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        app, host=host, port=port, http=BoundedHeads, log_config=None, access_log=False
+    )
     server = _Server(config, listeners)
     server.run()
     return 0 if server.started else _NOT_STARTED
