@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shared.disk import full_disk_errors, write_whole
 from shared.file_lock import hold_file
 from shared.task import load_task
-from training_pipeline.disk import full_disk_errors, write_whole
 from training_pipeline.progress import TrainingProgress
 from training_pipeline.result import TrainResult
 from training_pipeline.settings import TrainingSettings

@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.disk import disk_errors, sync_tree, write_whole
 from shared.errors import StateError
 from shared.validation import first_error
-from training_pipeline.disk import disk_errors, sync_tree, write_whole
 from training_pipeline.gate.verdict import Verdict
 from training_pipeline.registry.candidate import Candidate, Sample
 from training_pipeline.result import RowCounts, TrainResult

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from shared.disk import write_whole
 from shared.errors import StateError
 from shared.task import Task
 from training_pipeline.dataset import Dataset, DatasetSource
-from training_pipeline.disk import write_whole
 
 _VERSIONS = TypeAdapter(dict[str, int])
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.disk import full_disk_errors
 from shared.errors import StateError
 from shared.file_lock import hold_file
 from shared.task import load_task
-from training_pipeline.disk import full_disk_errors
 from training_pipeline.progress import TrainingProgress
 from training_pipeline.settings import TrainingSettings
 from training_pipeline.stop import StopRequest

@@ -157,4 +157,5 @@ def _outcome(answer: Answer, prediction: Prediction | RowError) -> dict[str, Any
         "degraded": prediction.degraded,
         "model": answer.version.name,
         "version": answer.version.version,
+        "variant": answer.variant,
     }

@@ -96,3 +96,8 @@ def champion(state: ModelState) -> str:
             f"model {state.name}", expected="a champion in service", found="none so far"
         )
     return state.champion.version.version
+
+
+def variant(state: ModelState, version: str) -> str:
+    """Return which variant of a version serves here: timing decides it when it is loaded."""
+    return next(s.model.variant for s in state.served if s.version.version == version)

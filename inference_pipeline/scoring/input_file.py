@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import hashlib
 import json
+import re
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from inference_pipeline.scoring.csv_records import csv_records
 from shared.errors import InputError
 from shared.validation import shown
 
@@ -29,9 +31,10 @@ _SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_MAX_RECORD_LINES = 200
-"""A quote that is never closed must not swallow the rest of a file."""
 _PARQUET_ROWS = 1_000
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of a byte that is no UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,28 @@ class InputFile:
         """Raise InputError unless the file is there, with a name that tells its format."""
         if not self.path.is_file():
             raise InputError(
-                str(self.path), expected="a file to score", found="none", remedy="Check --input."
+                str(self.path),
+                expected="a file to score",
+                found="a folder" if self.path.is_dir() else "none",
+                remedy="Check --input.",
             )
         format_of(self.path)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what the file holds, in hexadecimal digits.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        with self._reading(), self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def rows(self) -> Iterator[Row]:
         """Read the rows.
 
         Raises:
-            InputError: the file is absent, cannot be read, or has no column for the text.
+            InputError: the file is absent, cannot be read, or has no column for the text or
+                several.
         """
         self.check()
         match format_of(self.path):
@@ -101,34 +117,70 @@ class InputFile:
     def _fields(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values.get(self._column(name)) for name in FIELDS}
 
-    def _check_columns(self, found: Iterable[str]) -> None:
-        there = set(found)
+    def _row(self, line: int, values: Mapping[str, Any]) -> Row:
+        fields = self._fields(values)
+        for name, value in fields.items():
+            byte = _ESCAPED_BYTE.search(value) if isinstance(value, str) else None
+            if byte is not None:
+                found = f"the byte 0x{ord(byte[0]) - 0xDC00:02x} in {shown(value)}"
+                return Row(line, None, f"{name}: expected UTF-8, found {found}")
+        return Row(line, fields)
+
+    def _check_columns(self, found: Sequence[str]) -> None:
         for name in FIELDS:
+            column = self._column(name)
             # A column that is named must be there; one that is not is used if it is.
-            if (name == "text" or name in self.columns) and self._column(name) not in there:
+            if (name == "text" or name in self.columns) and column not in found:
+                is_utf8 = not any(_ESCAPED_BYTE.search(other) for other in found)
                 raise InputError(
                     f"{self.path}, columns",
-                    expected=f"a column {self._column(name)!r} for the field {name}",
-                    found=f"the columns {', '.join(sorted(there))}",
-                    remedy=f"Name it: --column {name}=COLUMN.",
+                    expected=f"a column {column!r} for the field {name}",
+                    # Shown with escapes: a terminal obeys what stands in a file otherwise.
+                    found=f"the columns {', '.join(shown(other) for other in sorted(set(found)))}",
+                    remedy=f"Name it: --column {name}=COLUMN."
+                    if is_utf8
+                    else "Save the file as UTF-8.",
+                )
+            if found.count(column) > 1:
+                raise InputError(
+                    f"{self.path}, columns",
+                    expected=f"one column {column!r} for the field {name}",
+                    found=f"{found.count(column)} of this name",
+                    remedy=f"Rename them, or name another: --column {name}=COLUMN.",
                 )
 
+    def _check_encoding(self, start: bytes) -> None:
+        if start.startswith(_UTF_16) or b"\0" in start:
+            raise InputError(
+                str(self.path),
+                expected="text in UTF-8",
+                found="UTF-16, or no text",
+                remedy="Save the file as UTF-8.",
+            )
+
     @contextmanager
-    def _lines(self) -> Iterator[Iterator[str]]:
-        """Open the file as text. Bytes that are no UTF-8 become what a text may not hold."""
-        self.size = self.path.stat().st_size
+    def _reading(self) -> Iterator[None]:
         try:
-            with self.path.open("rb") as raw:
-                packed = self.path.suffix == ".gz"
-                content = gzip.GzipFile(fileobj=raw) if packed else raw
-                text = TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
-                yield self._noting_position(text, raw)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise InputError(str(self.path), expected="a gzip file", found=str(error)) from None
+            yield
         except OSError as error:
             raise InputError(
                 str(self.path), expected="a readable file", found=str(error.strerror)
             ) from error
+
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        """Open the file as text. Bytes that are no UTF-8 become what a text may not hold."""
+        with self._reading():
+            try:
+                with self.path.open("rb") as raw:
+                    self.size = self.path.stat().st_size
+                    packed = self.path.suffix == ".gz"
+                    content = gzip.GzipFile(fileobj=raw) if packed else raw
+                    self._check_encoding(content.peek(4)[:4])
+                    text = TextIOWrapper(content, "utf-8-sig", "surrogateescape", newline="")
+                    yield self._noting_position(text, raw)
+            except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise InputError(str(self.path), expected="a gzip file", found=str(error)) from None
 
     def _noting_position(self, lines: Iterable[str], raw: IO[bytes]) -> Iterator[str]:
         for line in lines:
@@ -137,7 +189,7 @@ class InputFile:
 
     def _csv_rows(self) -> Iterator[Row]:
         with self._lines() as lines:
-            records = _csv_records(lines)
+            records = csv_records(lines)
             _, header = next(records, (1, None))
             if not isinstance(header, list):
                 raise InputError(
@@ -151,7 +203,7 @@ class InputFile:
                     problem = f"{len(values)} fields where the header has {len(header)}"
                     yield Row(line, None, problem)
                 else:
-                    yield Row(line, self._fields(dict(zip(header, values, strict=True))))
+                    yield self._row(line, dict(zip(header, values, strict=True)))
 
     def _json_rows(self) -> Iterator[Row]:
         with self._lines() as lines:
@@ -164,7 +216,7 @@ class InputFile:
                     yield Row(number, None, f"no JSON: {error}"[:200])
                     continue
                 if isinstance(values, dict):
-                    yield Row(number, self._fields(values))
+                    yield self._row(number, values)
                 else:
                     yield Row(number, None, f"JSON, but no object: {shown(values)}")
 
@@ -186,25 +238,3 @@ class InputFile:
             raise InputError(
                 str(self.path), expected="a readable Parquet file", found=type(error).__name__
             ) from error
-
-
-def _csv_records(lines: Iterator[str]) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Yield line number and values of each record. Reading goes on after a broken line."""
-    ahead: deque[str] = deque()
-    at = 1
-    while True:
-        ahead.extend(islice(lines, _MAX_RECORD_LINES - len(ahead)))
-        if not ahead:
-            return
-        reader = csv.reader(iter(ahead), strict=True)
-        values: list[str] | csv.Error
-        try:
-            values = next(reader)
-            used = reader.line_num
-        except csv.Error as error:
-            values, used = error, 1
-        if values:
-            yield at, values
-        at += used
-        for _ in range(used):
-            ahead.popleft()

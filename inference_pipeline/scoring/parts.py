@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from inference_pipeline.scoring.input_file import InputFile, format_of
+from inference_pipeline.scoring.input_file import format_of
+from inference_pipeline.scoring.plan import Plan
+from shared.disk import disk_errors
 from shared.errors import InputError, StateError
 from shared.file_lock import hold_file
+from shared.logs import get_logger
 
 if TYPE_CHECKING:
     import polars as pl
+
+log = get_logger(__name__)
 
 _SHOWN_REJECTS = 3
 
@@ -34,39 +38,11 @@ SCHEMA = pa.schema(
         ("degraded", pa.bool_()),
         ("model", pa.string()),
         ("version", pa.string()),
+        ("variant", pa.string()),
         ("rejected", pa.string()),  # why the row has no label; null where it has one
     ]
 )
 """The rows of a part, in the order of the input."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does. Another run goes on with its parts only if it would do the same."""
-
-    input: str
-    size: int
-    modified: int
-    """When the input was last changed, in nanoseconds since 1970."""
-    columns: dict[str, str]
-    chunk_rows: int
-    model: str
-    version: str = ""
-    """All rows are scored by one version. Empty until it is known."""
-
-
-def plan_of(file: InputFile, *, chunk_rows: int, model: str, version: str = "") -> Plan:
-    """Return the plan to score a file as it is now."""
-    facts = file.path.stat()
-    return Plan(
-        input=str(file.path.absolute()),
-        size=facts.st_size,
-        modified=facts.st_mtime_ns,
-        columns=dict(file.columns),
-        chunk_rows=chunk_rows,
-        model=model,
-        version=version,
-    )
 
 
 @dataclass(frozen=True)
@@ -95,23 +71,29 @@ class Parts:
 
         Raises:
             InputError: its name tells no format that can be written.
-            StateError: another run is on it, or the output is there already.
+            StateError: another run is on it, the output is there already, or the disk refuses.
         """
+        if self._output.exists():
+            raise StateError(
+                str(self._output),
+                expected="an output that is not there yet",
+                found="a folder" if self._output.is_dir() else "a file",
+                remedy="Name another output, or take this one away.",
+            )
         if self._output.suffix == ".gz":
             raise InputError(
                 str(self._output), expected="an output that is not packed", found="the ending .gz"
             )
         format_of(self._output)
-        if self._output.exists():
-            raise StateError(
-                str(self._output),
-                expected="an output that is not there yet",
-                found="a file",
-                remedy="Name another output, or take this one away.",
-            )
-        with hold_file(
-            self._folder / "lock", place=str(self._output), remedy="Another run is writing it."
-        ):
+        with ExitStack() as stack:
+            with _writing(self._folder):
+                stack.enter_context(
+                    hold_file(
+                        self._folder / "lock",
+                        place=str(self._output),
+                        remedy="Another run is writing it.",
+                    )
+                )
             try:
                 yield
             finally:
@@ -122,49 +104,62 @@ class Parts:
     def begin(self, plan: Plan, *, anew: bool) -> Plan:
         """Start with a plan, or go on with the parts of a run that had the same.
 
+        A part that is damaged is deleted, so that its chunk is done again.
+
         Returns:
-            The plan, with the version of the earlier run if there is one.
+            The plan, with version and variant of the earlier run if there is one.
 
         Raises:
-            StateError: the parts are those of another plan.
+            StateError: the parts are those of another plan, or the disk refuses.
         """
-        if anew:
-            self._plan_file.unlink(missing_ok=True)
+        with _writing(self._folder):
+            if anew:
+                self._plan_file.unlink(missing_ok=True)
+                for part in self._paths():
+                    part.unlink()
+            earlier = Plan.read(self._plan_file)
+            if earlier is None:
+                return plan
+            plan.check_same(earlier, str(self._folder))
             for part in self._paths():
-                part.unlink()
-        if not self._plan_file.exists():
-            return plan
-        earlier = Plan(**json.loads(self._plan_file.read_text(encoding="utf-8")))
-        same_version = plan if plan.version else replace(plan, version=earlier.version)
-        wanted, found = asdict(same_version), asdict(earlier)
-        for name, value in wanted.items():
-            if found[name] != value:
-                raise StateError(
-                    f"{self._folder}, {name}",
-                    expected=str(value),
-                    found=f"{found[name]}, in parts that an earlier run left",
-                    remedy="Run it as then, or with --anew.",
-                )
+                if not _is_whole(part):
+                    log.warning("damaged_part_is_done_again", part=str(part))
+                    part.unlink()
         return earlier
 
     def keep(self, plan: Plan) -> None:
-        """Write the plan down, before the first part."""
-        unfinished = self._plan_file.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(asdict(plan)), encoding="utf-8")
-        unfinished.replace(self._plan_file)
+        """Write the plan down, before the first part, when version and variant are known.
+
+        Raises:
+            StateError: the parts of an earlier run are another's, or the disk refuses.
+        """
+        with _writing(self._plan_file):
+            earlier = Plan.read(self._plan_file)
+            if earlier is not None:
+                plan.check_same(earlier, str(self._folder))
+            plan.write(self._plan_file)
 
     def has(self, chunk: int) -> bool:
         """Tell whether a chunk is done."""
         return self._path(chunk).exists()
 
     def write(self, chunk: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Write a chunk's rows, which have the columns of `SCHEMA`."""
-        unfinished = self._path(chunk).with_suffix(".tmp")
-        parquet.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), unfinished)
-        unfinished.replace(self._path(chunk))
+        """Write a chunk's rows, which have the columns of `SCHEMA`.
+
+        Raises:
+            StateError: the disk refuses.
+        """
+        table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+        with _unfinished(self._path(chunk)) as unfinished:
+            # With checksums: what a disk changes later is seen by who goes on.
+            parquet.write_table(table, unfinished, write_page_checksum=True)
 
     def finish(self) -> Finished:
-        """Put the parts together into the output, which appears whole, and delete them."""
+        """Put the parts together into the output, which appears whole, and delete them.
+
+        Raises:
+            StateError: the disk refuses; the parts stay.
+        """
         import polars as pl
 
         if not self._paths():
@@ -201,13 +196,43 @@ def _flat(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sink(rows: pl.LazyFrame, path: Path) -> None:
-    """Write rows to a file, as they stream by, and give it its name when it is whole."""
+    """Write rows to a file, as they stream by."""
+    with _unfinished(path) as unfinished:
+        match format_of(path):
+            case "csv":
+                rows.sink_csv(unfinished)
+            case "jsonl":
+                rows.sink_ndjson(unfinished)
+            case "parquet":
+                rows.sink_parquet(unfinished)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Give a file to write, which gets its name when it is whole and goes when it is not.
+
+    Raises:
+        StateError: the disk refuses.
+    """
     unfinished = path.with_name(f".{path.name}.tmp")
-    match format_of(path):
-        case "csv":
-            rows.sink_csv(unfinished)
-        case "jsonl":
-            rows.sink_ndjson(unfinished)
-        case "parquet":
-            rows.sink_parquet(unfinished)
-    unfinished.replace(path)
+    with _writing(path):
+        try:
+            yield unfinished
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _writing(path: Path) -> AbstractContextManager[None]:
+    return disk_errors(
+        str(path), remedy="Make room and run the same command again: it goes on where it was."
+    )
+
+
+def _is_whole(part: Path) -> bool:
+    """Tell whether a part can be read to its end and has the columns of a part."""
+    try:
+        with parquet.ParquetFile(part, page_checksum_verification=True) as file:
+            return bool(file.read().schema.equals(SCHEMA))
+    except (pa.ArrowException, OSError):
+        return False

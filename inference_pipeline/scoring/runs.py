@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from inference_pipeline.engine.answer import Ask
 from inference_pipeline.scoring.batch import Scorer
-from inference_pipeline.scoring.bootstrap import champion, opened, stream_scorer
+from inference_pipeline.scoring.bootstrap import champion, opened, stream_scorer, variant
 from inference_pipeline.scoring.input_file import InputFile
-from inference_pipeline.scoring.parts import Finished, Parts, Plan, plan_of
+from inference_pipeline.scoring.parts import Finished, Parts
+from inference_pipeline.scoring.plan import Plan, plan_of
 from inference_pipeline.settings import InferenceSettings
 from shared.file_lock import hold_file
 
@@ -63,18 +64,20 @@ def score(
             version=version,
         )
         plan = parts.begin(wanted, anew=anew)
-        asyncio.run(_score_chunks(settings, file, parts, plan))
+        done = asyncio.run(_score_chunks(settings, file, parts, plan))
         finished = parts.finish()
-    _tell(output, finished)
+    _tell(output, finished, done)
     return SOME_REJECTED if finished.rejected else DONE
 
 
 async def _score_chunks(
     settings: InferenceSettings, file: InputFile, parts: Parts, plan: Plan
-) -> None:
+) -> Plan:
+    """Score what is not done yet, and return the plan with the version and variant that did."""
     async with opened(settings, timeout=_PATIENCE) as at:
         loaded = await asyncio.to_thread(at.versions.load, plan.model, plan.version or None)
-        plan = replace(plan, version=plan.version or champion(loaded))
+        version = plan.version or champion(loaded)
+        plan = replace(plan, version=version, variant=variant(loaded, version))
         parts.keep(plan)
         scorer = Scorer(
             at.engine,
@@ -85,6 +88,7 @@ async def _score_chunks(
         )
         with _progress(file) as on_chunk:
             await scorer.run(file.rows(), on_chunk)
+    return plan
 
 
 @contextmanager
@@ -104,8 +108,9 @@ def _progress(file: InputFile) -> Iterator[Callable[[int], object]]:
         yield on_chunk
 
 
-def _tell(output: Path, finished: Finished) -> None:
-    lines = [f"{output}: {finished.scored:,} rows"]
+def _tell(output: Path, finished: Finished, plan: Plan) -> None:
+    by = f"model {plan.model} version {plan.version}, variant {plan.variant}"
+    lines = [f"{output}: {finished.scored:,} rows, by {by}"]
     if finished.rejects is not None:
         lines += [f"{finished.rejects}: {finished.rejected:,} rows that were rejected, such as"]
         lines += [f"  line {line}: {reason}" for line, reason in finished.first_rejects]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -257,7 +258,10 @@ class FollowedModel:
         if str(trouble) != str(self.state.troubles.get(what)):
             # Once, not at every look while it lasts. Failures that are known need no traceback.
             unforeseen = None if isinstance(cause, FtiError) else cause
-            log.warning(
+            # Before the first model is there, having none is how it is, and no failure.
+            is_failure = cause is not None or self.state.champion is not None
+            log.log(
+                logging.WARNING if is_failure else logging.INFO,
                 "no_new_model",
                 model=self.name,
                 reason=str(trouble),

@@ -70,5 +70,5 @@ def nothing_registered(name: str) -> StateError:
         f"model {name}",
         expected=f"a registered version with the alias {CHAMPION}",
         found="none",
-        remedy="Run `python -m training_pipeline train`; it is picked up when it is there.",
+        remedy="Check the model's name, or run `python -m training_pipeline train`.",
     )

@@ -126,7 +126,12 @@ class Versions:
         if version is not None:
             found = self._registry.version(model, version)
             if found is None:
-                raise _unknown_version(model, version, "a registered version")
+                raise UnknownModelError(
+                    f"model {model}, version",
+                    expected="a registered version",
+                    found=repr(version[:80]),
+                    remedy="Name one that the model registry lists.",
+                )
             followed.add(found)
         elif followed.state.champion is None:
             raise _nothing_serves(followed.state)
@@ -204,7 +209,12 @@ def _chosen(state: ModelState, version: str | None, key: str) -> InService:
                 return entry
         if not state.in_use:
             raise _nothing_serves(state)
-        raise _unknown_version(state.name, version, _in_service(state))
+        raise UnknownModelError(
+            f"model {state.name}, version",
+            expected=_in_service(state),
+            found=repr(version[:80]),
+            remedy="POST /v2/repository/models/{model}/load puts one into service.",
+        )
     champion = state.by_alias.get(CHAMPION)
     if champion is None:
         raise _nothing_serves(state)
@@ -219,15 +229,6 @@ def _chosen(state: ModelState, version: str | None, key: str) -> InService:
 def _in_service(state: ModelState) -> str:
     numbers = dict.fromkeys(served.version.version for served in state.served)
     return f"a version in service ({', '.join(numbers) or 'there is none'})"
-
-
-def _unknown_version(model: str, version: str, expected: str) -> UnknownModelError:
-    return UnknownModelError(
-        f"model {model}, version",
-        expected=expected,
-        found=repr(version[:80]),
-        remedy="POST /v2/repository/models/{model}/load puts one into service.",
-    )
 
 
 def _nothing_serves(state: ModelState) -> NoVersionError:

@@ -60,3 +60,40 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PAR? something else altogether")
     with pytest.raises(InputError, match=name):
         fields(tmp_path / name)
+
+
+def test_bytes_that_are_no_utf8_are_told(tmp_path: Path) -> None:
+    """A row in Latin-1 is named with the byte; in a column that is not asked for it may stand."""
+    path = tmp_path / "in.csv"
+    path.write_bytes("text,note\ncafé,a\ngood,é\n".encode("latin-1"))
+    found = fields(path)
+    assert [(line, text) for line, text, _ in found] == [(2, None), (3, "good")]
+    assert found[0][2] == r"text: expected UTF-8, found the byte 0xe9 in 'caf\udce9'"
+    path = tmp_path / "in.jsonl"
+    path.write_bytes('{"text": "café"}\n'.encode("latin-1"))
+    assert "expected UTF-8, found the byte 0xe9" in fields(path)[0][2]
+    path = tmp_path / "header.csv"
+    path.write_bytes("été,\x1b[31m\nx,y\n".encode("latin-1"))
+    with pytest.raises(InputError, match="Save the file as UTF-8") as error:
+        fields(path)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.csv.gz"])
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, name: str, encoding: str) -> None:
+    """UTF-16 and UTF-32 are told at once, and not as a reject for each row."""
+    content = '{"text": "a"}\n'.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(InputError, match=r"expected text in UTF-8.*Save the file as UTF-8"):
+        fields(tmp_path / name)
+
+
+def test_two_columns_for_one_field_are_refused(tmp_path: Path) -> None:
+    """Which of them is meant cannot be known; columns that are not asked for may be twice there."""
+    path = tmp_path / "in.csv"
+    path.write_text("text,n,n,text\na,1,2,b\n")
+    with pytest.raises(InputError, match=r"expected one column 'text'.*found 2 of this name"):
+        fields(path)
+    path.write_text("text,n,n\na,1,2\n")
+    assert fields(path) == [(2, "a", "")]

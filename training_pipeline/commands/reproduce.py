@@ -73,7 +73,7 @@ def reproduce(
         return EXIT_DONE
     _show(console, repeated)
     if options.json:
-        from training_pipeline.disk import write_whole
+        from shared.disk import write_whole
 
         write_whole(options.json, _document(repeated))
     return _EXIT_CODES[repeated.comparison.tier]
