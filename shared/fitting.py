@@ -25,36 +25,42 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Defaults of fields of the training section, by preset; ``small`` has those of the fields."""
 
+MOST_TEXTS = 1_000_000_000
+
 
 class Fitting(BaseModel):
-    """How a model learns. A preset gives defaults; a field that is given overrides it."""
+    """How a model learns. A preset gives defaults; a field that is given overrides it.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Upper bounds are far above what is of use: they catch a slip before it takes a machine for days.
+    """
+
+    # Strict: requests come with other fields as JSON, in which true is no number.
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: Literal["tiny", "small", "full"] = "small"
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     """Tokens that a text is cut to."""
-    max_texts: Annotated[int, Field(ge=1)] | None = None
+    max_texts: Annotated[int, Field(ge=1, le=MOST_TEXTS)] | None = None
     """Train on this many of the newest texts; all when not given."""
     validation_share: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
     """Share of these, the newest, that is not learned from: for early stopping and calibration."""
-    epochs: Annotated[int, Field(ge=1)] = 1
-    patience: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 1
+    patience: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Stop when so many evaluations in a row brought no lower validation loss, and keep the
     weights that had the lowest; never when not given."""
-    evaluate_steps: Annotated[int, Field(ge=1)] | None = None
+    evaluate_steps: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """With patience, evaluate each so many steps; after each epoch when not given."""
-    batch_size: Annotated[int, Field(ge=1)] = 32
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 32
     """Texts of a step, over all parts and processes."""
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    accumulate: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Parts in which each process computes its share of a batch: more take less memory."""
-    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-5
+    head_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of a layer of the encoder as a share of that of the layer above it."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the steps in which learning rates rise; then they fall to zero."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the texts that are learned from without their features."""

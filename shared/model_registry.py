@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from shared.places import Places, make_folder_of
@@ -16,8 +17,15 @@ def tracking_uri(places: Places) -> str:
 def quiet_mlflow() -> None:
     """Switch off MLflow's telemetry, progress bars and own log format, unless somebody chose.
 
-    MLflow reads these when it is imported, so this comes before.
+    MLflow reads these when it is imported, so this comes before. What its database refuses it logs
+    with a hundred frames of traceback before it raises it; the line stays, the frames go.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    logging.getLogger("mlflow.store.db.utils").addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True

@@ -9,11 +9,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from shared.duration import LONGEST, Duration, parse_duration
 from shared.errors import TaskError
-from shared.fitting import Fitting
+from shared.fitting import MOST_TEXTS, Fitting
 from shared.quality_section import Quality, Share
 from shared.schedules import Schedule
 from shared.search import Search
@@ -101,8 +109,10 @@ class Activity(_Section):
         return max(window.length + window.tile for window in self.spans)
 
     @model_validator(mode="after")
-    def _tiles_divide_their_window(self) -> Self:
+    def _windows_are_named_and_divided(self) -> Self:
         for window in self.spans:
+            if not re.fullmatch(r"[1-9]\d*[smhd]", window.name):  # ends up in feature names
+                raise ValueError(f"windows such as '24h', unlike {window.name!r}")
             if window.length > LONGEST:
                 raise ValueError(
                     f"windows of {LONGEST.days}d, a hundred years, at most, unlike {window.name!r}"
@@ -157,7 +167,7 @@ class Training(Fitting):
     base: str
     """Encoder: a folder, ``package:NAME/FOLDER`` of an installed package, or a hub name."""
     holdout_share: Annotated[float, Field(gt=0, lt=0.9)] = 0.15
-    max_holdout: Annotated[int, Field(ge=1)] = 3_000
+    max_holdout: Annotated[int, Field(ge=1, le=MOST_TEXTS)] = 3_000
     behaviour: str | None = None
     """Behavioural tests: ``builtin:sentiment``, or a TOML file, a relative one as seen from the
     current folder. None: no such tests."""
@@ -206,20 +216,18 @@ class Task(_Section):
                 ) from None
         return self
 
-    @model_validator(mode="after")
-    def _labels_make_feature_names(self) -> Self:
-        if len(set(self.labels)) != len(self.labels):
+    @field_validator("labels")
+    @classmethod
+    def _labels_make_feature_names(cls, labels: list[str]) -> list[str]:
+        if len(set(labels)) != len(labels):
             raise ValueError("labels that differ")
-        for window in self.activity.spans:
-            if not re.fullmatch(r"[1-9]\d*[smhd]", window.name):
-                raise ValueError(f"windows such as '24h', unlike {window.name!r}")
-        kinds = ["mentions", *self.labels, *(f"share_{label}" for label in self.labels)]
+        kinds = ["mentions", *labels, *(f"share_{label}" for label in labels)]
         if len(set(kinds)) != len(kinds):
             raise ValueError("labels that are not 'mentions', nor 'share_' before another label")
-        for label in self.labels:
+        for label in labels:
             if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", label):
                 raise ValueError(f"labels of letters, digits and _, unlike {label!r}")
-        return self
+        return labels
 
 
 NOT_OVERRIDDEN = frozenset({"base", "behaviour", "gate", "schedules", "search"})

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 _SHOWN_CHARS = 80
+_VALIDATOR = "function-"
+"""What pydantic puts into a place for a validator of a type that is one of several."""
 
 
 def first_error(error: ValidationError) -> tuple[str, str, str]:
     """Return the field, what was expected there and what was found, of the first thing wrong."""
     details = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in details["loc"])
+    field = place(details["loc"]) if details["loc"] else "the document"
     return printable(field) or "an unnamed field", expectation(details), found(details)
+
+
+def place(loc: Sequence[str | int]) -> str:
+    """Return where a pydantic error is, by the names that people gave.
+
+    >>> place(("search", "epochs", "function-after[_is_not_empty(), Range]", "min"))
+    'search.epochs.min'
+    """
+    return ".".join(str(part) for part in loc if not str(part).startswith(_VALIDATOR))
 
 
 def expectation(details: Mapping[str, Any]) -> str:
@@ -27,6 +38,8 @@ def expectation(details: Mapping[str, Any]) -> str:
         return "a value"
     if details["type"] == "extra_forbidden":
         return "no field of this name"
+    if details["type"] == "json_invalid":
+        return "JSON"
     if details["type"] == "timezone_aware":
         return "a time with a zone, such as '2026-01-31T12:00:00Z'"
     text = str(details["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
@@ -35,7 +48,15 @@ def expectation(details: Mapping[str, Any]) -> str:
 
 def found(details: Mapping[str, Any]) -> str:
     """Return what stood where a pydantic error is."""
-    return "nothing" if details["type"] == "missing" else shown(details["input"])
+    if details["type"] == "missing":
+        return "nothing"
+    if details["type"] == "json_invalid":
+        return f"what is none ({details['ctx']['error']})"
+    if details["type"] == "value_error" and isinstance(details["input"], Mapping):
+        # Of a whole section: what is wrong need not stand at its beginning.
+        text = repr(details["input"])
+        return text if len(text) <= _SHOWN_CHARS else "something else"
+    return shown(details["input"])
 
 
 def printable(text: str) -> str:

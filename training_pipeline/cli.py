@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from shared.errors import FtiError
-from shared.logs import configure_logs, get_logger
+from shared.logs import configure_logs
 from shared.settings import load_settings
 from training_pipeline.commands.beat import BEAT
 from training_pipeline.commands.clean_registry import CLEAN_REGISTRY
@@ -62,4 +63,5 @@ def _tell(error: FtiError) -> None:
     if error.__cause__ is not None:
         first = str(error.__cause__).partition("\n")[0]
         sys.stderr.write(f"caused by {type(error.__cause__).__name__}: {first}\n")
-    get_logger(__name__).debug("where it came from", exc_info=error)
+    # Past structlog, which until it is configured prints tracebacks with the values in them.
+    logging.getLogger(__name__).debug("where it came from", exc_info=error)

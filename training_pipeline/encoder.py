@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ _PLACE = "task file, training.base"
 _CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_SHOWN_CHARS = 200
 _LOOKS_LIKE_A_PATH = ("/", "./", "../", "~")
 
 
@@ -88,12 +91,13 @@ def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
     """Load the tokenizer of a resolved base.
 
     Raises:
-        TaskError: the encoder has no room for ``max_length`` tokens.
+        TaskError: a file is damaged, or the encoder has no room for ``max_length`` tokens.
     """
     from tokenizers import Tokenizer
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    with _damage_told(folder, "a configuration that transformers knows"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
     room = getattr(config, "max_position_embeddings", None)
     if room is not None and max_length > room:
         raise TaskError(
@@ -101,23 +105,45 @@ def load_tokenizer(folder: Path, max_length: int) -> TextTokenizer:
             expected=f"at most {room}, the positions of the base encoder",
             found=str(max_length),
         )
-    tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+    with _damage_told(folder, "a tokenizer that can be loaded"):
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return TextTokenizer(tokenizer=tokenizer, pad_token_id=getattr(config, "pad_token_id", 0) or 0)
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:
-    """Load the weights of a resolved base; nothing goes over the network, nothing is unpickled."""
+    """Load the weights of a resolved base; nothing goes over the network, nothing is unpickled.
+
+    Raises:
+        TaskError: a file is damaged, or the weights are not those of the configuration.
+    """
     from transformers import AutoModel
     from transformers.utils import logging
 
     # It loads in a second, and progress is shown by stage elsewhere.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it so
-    encoder: PreTrainedModel = AutoModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True
-    )
+    with _damage_told(folder, "weights that fit the configuration"):
+        encoder: PreTrainedModel = AutoModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
     return encoder
+
+
+@contextmanager
+def _damage_told(folder: Path, expected: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads a file of the base into an error for people."""
+    try:
+        yield
+    except Exception as error:  # of three libraries; tokenizers raises plain ones
+        # Only the first line: what follows is advice about other versions of the library.
+        told = str(error).partition("\n")[0][:_SHOWN_CHARS]
+        raise TaskError(
+            _PLACE,
+            expected=f"{expected} in {folder}",
+            found=f"{type(error).__name__}, {told}",
+            remedy="Copy or download the base anew.",
+        ) from error
 
 
 def _package_folder(base: str) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -76,7 +78,30 @@ class KeptResults:
 
     def waiting(self) -> list[Path]:
         """Return the folders of all that wait, by name."""
-        return sorted(path for path in self.folder.glob("[!.]*") if is_kept(path))
+        return sorted(path for path in self._folders() if is_kept(path))
+
+    def broken(self) -> list[Path]:
+        """Return the folders that hold neither a result that waits nor what one came to."""
+        told = (RESULT_FILE, _CANDIDATE_FILE)
+        return sorted(
+            path for path in self._folders() if not any((path / name).is_file() for name in told)
+        )
+
+    def remove_unfinished(self, before: float) -> list[Path]:
+        """Remove what was not kept to the end by a process that is gone; return the folders.
+
+        Whoever was interrupted so goes on from a checkpoint, and needs nothing of it.
+
+        Args:
+            before: seconds since 1970; younger folders may be at work.
+        """
+        removed = []
+        for path in sorted(self.folder.glob(f".*{_UNFINISHED}")):
+            with suppress(FileNotFoundError):  # it was kept to the end meanwhile
+                if path.stat().st_mtime < before:
+                    shutil.rmtree(path)
+                    removed.append(path)
+        return removed
 
     def keep(self, name: str, trained: Trained) -> Path:
         """Keep what was trained, whole or not at all; its files are moved. Return the folder.
@@ -87,7 +112,7 @@ class KeptResults:
         target = self.path(name)
         unfinished = self.folder / f".{name}{_UNFINISHED}"
         candidate = trained.candidate
-        with disk_errors(f"kept result {target}"):
+        with disk_errors(f"kept result {target}"), _removed_on_error(unfinished):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             (unfinished / _CANDIDATE_FILE).write_text(
@@ -101,6 +126,9 @@ class KeptResults:
             unfinished.rename(target)
             sync_tree(self.folder, below=False)
         return target
+
+    def _folders(self) -> list[Path]:
+        return [path for path in self.folder.glob("[!.]*") if path.is_dir()]
 
 
 def is_kept(folder: Path) -> bool:
@@ -186,6 +214,15 @@ def _document(trained: Trained) -> _Document:
         dataset_sha256=trained.dataset_sha256,
         **{name: getattr(candidate, name) for name in _CANDIDATE_FIELDS},
     )
+
+
+@contextmanager
+def _removed_on_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _link(source: str, target: str) -> None:

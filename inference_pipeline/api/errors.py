@@ -108,10 +108,6 @@ def from_validation(error: Mapping[str, Any]) -> InputError:
     """Return what pydantic found, with the place as people write it: ``mentions[3].text``."""
     loc = error["loc"]
     match error["type"]:
-        case "json_invalid":
-            return InputError(
-                "body", expected="JSON", found=f"what is none ({error['ctx']['error']})"
-            )
         case "union_tag_not_found":
             return InputError(
                 "body",

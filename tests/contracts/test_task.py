@@ -63,7 +63,7 @@ def test_schedules(tmp_path: Path) -> None:
     assert "schedules" not in load_task(path).model_dump()["training"]
     for old, new, words in (
         ("0 3 * * mon", "0 3 * *", "five fields"),
-        ("epochs = 3", "epochs = 0", "schedules whose overrides fit: epochs"),
+        ("epochs = 3", "epochs = 0", "whose overrides fit: epochs .*, found something else"),
         ("epochs = 3", 'base = "x"', "leave base alone"),
         ('reason = "weekly"', "reasons = 1", "no field of this name"),
     ):
@@ -83,11 +83,11 @@ def test_schedules(tmp_path: Path) -> None:
         ("max_length = 64", 'max_length = "long"', "training.max_length", "a valid integer"),
         ("[input.replay]", "[input.replays]", "input.replays", "no field of this name"),
         ('"neutral"', '"so so"', "task", "labels of letters, digits and _"),
-        ('"neutral"', '"negative"', "task", "labels that differ"),
+        ('"neutral"', '"negative"', "labels", "labels that differ, found ['negative', "),
         ('"neutral"', '"mentions"', "task", "labels that are not 'mentions'"),
         ('"neutral"', '"share_negative"', "task", "nor 'share_' before another label"),
-        ('"1h" = "5m"', '"1 h" = "5m"', "task", "windows such as '24h'"),
-        ('"1h" = "5m"', '"0h" = "5m"', "task", "windows such as '24h'"),
+        ('"1h" = "5m"', '"1 h" = "5m"', "activity", "windows such as '24h'"),
+        ('"1h" = "5m"', '"0h" = "5m"', "activity", "windows such as '24h'"),
         ("pattern = '", "pattern = '(", "sources.pattern", "regular expression"),
         ('name = "brand', 'name = "Brand', "name", "match pattern"),
         ("[input]", "[input", "task.toml", "a TOML document"),
@@ -99,6 +99,9 @@ def test_schedules(tmp_path: Path) -> None:
         ('"1h" = "5m"', '"999999999d" = "1d"', "activity", "at most, unlike '999999999d'"),
         (r"(\w+)", "someone", "sources.pattern", "a pattern with a group"),
         ('"@jetblue", ', '"@united", ', "subjects", "each alias once"),
+        ("epochs = 1", "epochs = 1_000_000_000", "training.epochs", "less than or equal to 10000"),
+        ("epochs = 1", "epochs = true", "training.epochs", "a valid integer, found True"),
+        ("epochs = 1", "epochs = '2'", "training.epochs", "a valid integer, found '2'"),
         ("= 0.0", "= nan", "min_gain_over_baseline", "a finite number"),
     ],
 )
@@ -113,6 +116,20 @@ def test_mistake_is_named(tmp_path: Path, old: str, new: str, place: str, told: 
     assert str(path) in str(raised.value)
     assert place in raised.value.place
     assert told in str(raised.value)
+
+
+def test_an_empty_range_of_a_search_is_named(tmp_path: Path) -> None:
+    """By the names of the file alone, with what stands there."""
+    path = tmp_path / "task.toml"
+    path.write_text(f"{SAMPLE.read_text()}\n[training.search]\nepochs = {{ min = 3, max = 1 }}\n")
+    with pytest.raises(TaskError) as raised:
+        load_task(path)
+    assert raised.value.place == f"{path}, training.search.epochs"
+    assert (
+        str(raised.value)
+        .partition("expected ")[2]
+        .startswith("min below max, found {'min': 3, 'max': 1}.")
+    )
 
 
 def test_absent_task_file_is_named(tmp_path: Path) -> None:

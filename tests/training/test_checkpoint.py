@@ -88,10 +88,16 @@ def small_files(most_bytes: int) -> Iterator[None]:
 def test_a_file_that_cannot_grow_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     """The system refuses to write on: a clear error, and what was saved before can be read."""
     made = saved(tmp_path, 3)
-    with small_files(2_000), pytest.raises(StateError, match="File too large"):
+    with small_files(2_000), pytest.raises(StateError, match=r"too large.* the checkpoint before"):
         made.save(state(6), FINGERPRINT)
     assert names(tmp_path) == ["step-000000003.pt"]
     assert state_in(made.newest(FINGERPRINT))["step"] == 3
+
+
+def test_a_first_checkpoint_that_finds_no_room_promises_nothing(tmp_path: Path) -> None:
+    """There is none before it to go on from."""
+    with small_files(2_000), pytest.raises(StateError, match="training begins anew"):
+        checkpoints(tmp_path / "new").save(state(3), FINGERPRINT)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
@@ -114,10 +120,23 @@ def test_a_damaged_checkpoint_is_told_not_skipped(tmp_path: Path) -> None:
     made = saved(tmp_path, 3, 6)
     newest = tmp_path / "step-000000006.pt"
     newest.write_bytes(newest.read_bytes()[:-2_000])
-    with pytest.raises(StateError, match="Remove the file to go on from the one before"):
+    with pytest.raises(StateError, match="Remove it to go on from the one before"):
         made.newest(FINGERPRINT)
     torch.save({"fingerprint": FINGERPRINT, "state": Path("a")}, newest)
     with pytest.raises(StateError, match="UnpicklingError"):
         made.newest(FINGERPRINT)
+    newest.write_bytes(b"\x80\x02." * 1_000)  # to torch, a pickle that ends before a value
+    with pytest.raises(StateError, match=r"cannot be read \(IndexError\)"):
+        made.newest(FINGERPRINT)
     newest.unlink()
     assert state_in(made.newest(FINGERPRINT))["step"] == 3
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_told(tmp_path: Path) -> None:
+    """Neither reading nor beginning anew takes it for a file, or removes it."""
+    made = saved(tmp_path, 3)
+    (tmp_path / "step-000000006.pt").mkdir()
+    with pytest.raises(StateError, match="found a folder"):
+        made.newest(FINGERPRINT)
+    with pytest.raises(StateError, match=r"step-000000006\.pt: .* found Is a directory"):
+        made.clear()

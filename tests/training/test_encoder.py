@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from shared.errors import FtiError
-from training_pipeline.encoder import load_tokenizer, resolve_base
+from shared.errors import FtiError, TaskError
+from training_pipeline.encoder import load_encoder, load_tokenizer, resolve_base
 
 
 def test_a_folder_is_taken_as_it_is(tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +68,51 @@ def test_an_incomplete_folder_is_refused(
     with pytest.raises(FtiError) as raised:
         resolve_base(str(folder))
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("model.safetensors", lambda found: found[:1_000], "weights that fit the configuration"),
+        ("model.safetensors", lambda _: b"\x9c" * 5_000, "weights that fit the configuration"),
+        ("tokenizer.json", lambda _: b"{}", "a tokenizer that can be loaded"),
+        ("config.json", lambda _: b"{", "a configuration that transformers knows"),
+        ("config.json", lambda _: b'{"model_type": "nope"}', "a configuration that transformers"),
+        (
+            "config.json",
+            lambda found: re.sub(rb'"hidden_size": \d+', b'"hidden_size": 17', found),
+            "weights that fit the configuration",
+        ),
+        (
+            "config.json",
+            lambda found: re.sub(rb'"vocab_size": \d+', b'"vocab_size": 10', found),
+            "weights that fit the configuration",
+        ),
+    ],
+)
+def test_a_damaged_base_is_told(
+    tiny_encoder: Path,
+    tmp_path: Path,
+    file: str,
+    damage: Callable[[bytes], bytes],
+    message: str,
+) -> None:
+    """Whatever a library raises about a file, the message names the field, the folder and more."""
+
+    def load_both(folder: Path) -> None:
+        load_tokenizer(folder, 8)
+        load_encoder(folder)
+
+    folder = shutil.copytree(tiny_encoder, tmp_path / "base")
+    before = (folder / file).read_bytes()
+    (folder / file).write_bytes(damage(before))
+    assert (folder / file).read_bytes() != before
+    with pytest.raises(TaskError) as raised:
+        load_both(folder)
+    assert f"training.base: expected {message}" in str(raised.value)
+    assert str(folder) in str(raised.value)
+    assert "pip install" not in str(raised.value)
+    assert raised.value.__cause__ is not None
 
 
 def test_more_tokens_than_positions_are_refused(tiny_encoder: Path) -> None:

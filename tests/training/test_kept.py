@@ -95,6 +95,7 @@ def test_a_full_disk_keeps_nothing_by_halves(
     """A disk that refuses, or turns out full when it is synced: an error, and no kept folder."""
     with small_files(100), pytest.raises(StateError, match=r"kept result .*File too large\. Make"):
         results.keep("one", trained)
+    assert not list(results.folder.iterdir())
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), descriptor)
@@ -114,7 +115,38 @@ def test_a_damaged_result_is_named(results: KeptResults, trained: Trained) -> No
     (folder / "candidate.json").write_text('{"format": 9}')
     with pytest.raises(StateError, match=r"candidate\.json, format: .*found 9"):
         load_kept(folder)
+    (folder / "candidate.json").write_text("{\n")
+    with pytest.raises(StateError, match=r"expected JSON, found what is none \(EOF"):
+        load_kept(folder)
     assert is_kept(folder)
+
+
+def test_what_cannot_be_registered_is_not_passed_over(
+    results: KeptResults,
+    trained: Trained,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder without its candidate is told; what a lost process left unfinished is removed."""
+    home = results.folder.parent / "home"
+    results = KeptResults(home / "training" / "kept")
+    broken = results.keep("broken", trained)
+    (broken / "candidate.json").unlink()
+    came_to = Registered(run_id="r", version="1", champion=False)
+    settle_kept(results.keep("settled", trained), trained.result(came_to))
+    old, new = results.path(".old.unfinished"), results.path(".new.unfinished")
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    monkeypatch.setenv("FTI_HOME", str(home))
+    assert main(["register", "--all"]) == 1
+    told = capsys.readouterr()
+    assert f"removed {old}," in told.err
+    assert f"error: {broken} holds no candidate.json" in told.err
+    assert told.err.count("candidate.json") == 1
+    assert not old.exists()
+    assert new.exists()
+    assert broken.exists()
 
 
 def test_all_that_waits_is_registered(

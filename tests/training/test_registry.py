@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
 
 from shared.errors import StateError
-from shared.model_registry import tracking_uri
+from shared.model_registry import quiet_mlflow, tracking_uri
 from shared.places import Places
 from training_pipeline.gate.verdict import Failure, Verdict
 from training_pipeline.registry import ANY, Candidate, MlflowRegistry, Sample
@@ -310,3 +311,20 @@ def test_a_registry_that_cannot_be_used_is_named(folder: Path, tmp_path: Path) -
         broken.register(candidate("broken", folder, PASSED))
     with pytest.raises(StateError, match="model registry: expected the files of the champion"):
         broken.fetch_champion("broken", tmp_path)
+
+
+def test_what_the_database_refuses_is_logged_in_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow logs it before it raises it; a traceback of its inside would bury our own words."""
+    quiet_mlflow()
+    places = Places.embedded(tmp_path)
+    registry = MlflowRegistry(tracking_uri(places), places.mlflow_artifacts)
+    registry.check()
+    with sqlite3.connect(places.mlflow.removeprefix("sqlite:///")) as database:
+        database.execute("DROP TABLE registered_models")
+    with pytest.raises(StateError):
+        registry.check()
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "no such table" in told.getMessage()
+    assert told.exc_info is None

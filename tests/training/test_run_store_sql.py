@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from shared.errors import StateError
+from shared.errors import SettingsError, StateError
 from tests.postgres_server import PostgresServer, running_postgres
 from tests.training.run_samples import LEASE, NOW, change, queued
-from training_pipeline.service.runs import sql
+from training_pipeline.service.runs import engine
 from training_pipeline.service.runs.run import new_run
 from training_pipeline.service.runs.sql import SqlRunStore
 from training_pipeline.service.runs.transitions import (
@@ -35,8 +35,23 @@ def test_a_damaged_store_says_so(tmp_path: Path) -> None:
     store.check()
     store.close()
     (tmp_path / "runs.db").write_bytes(b"no database, but bytes of some length" * 400)
-    with pytest.raises(StateError, match=r"run store .* a database that answers"):
+    with pytest.raises(StateError, match=r"sqlite, database /.*/runs\.db.*file is not a database"):
         store.check()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("mysql://u:hunter2@h/db", "expected sqlite:///… or postgresql.*, found mysql://"),
+        ("postgresql+none://u:hunter2@h/db", "driver is installed.*postgresql.none"),
+        ("postgresql+pg8000://u:hunter2@h/db", "driver is installed.*'pg8000'"),
+    ],
+)
+def test_a_database_without_its_driver_is_refused(address: str, words: str) -> None:
+    """It is told as a mistake in the settings, without the password, before anything connects."""
+    with pytest.raises(SettingsError, match=f"FTI_TRAINING_RUNS.*{words}") as told:
+        SqlRunStore(address)
+    assert "hunter2" not in str(told.value)
 
 
 def test_a_server_that_is_away_is_told_without_its_password() -> None:
@@ -51,13 +66,13 @@ def test_a_postgres_that_hangs_is_given_up(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for a row that is held for ever hears of it, and goes on when it is free."""
-    monkeypatch.setattr(sql, "_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(engine, "_ANSWER_SECONDS", 0.5)
     address = postgres_server.database()
     with closing(SqlRunStore(address)) as store:
         run = queued(store)
         with closing(psycopg.connect(address.replace("+psycopg", ""))) as holder:
             holder.execute("SELECT 1 FROM training_runs FOR UPDATE")
-            with pytest.raises(StateError, match="a database that answers"):
+            with pytest.raises(StateError, match="a sound database that answers"):
                 change(store, run, claim("w", NOW, LEASE))
         assert change(store, run, claim("w", NOW, LEASE)) is not None
 

@@ -110,6 +110,8 @@ def test_posts_with_one_key_make_one_run(service: Service) -> None:
     status, place, words = service.refused(reason="else", idempotency_key="a", queue="gpu")
     assert (status, place) == (409, "body.idempotency_key")
     assert "another reason and another queue" in words
+    _, _, words = service.refused(reason="drift", idempotency_key="a", overrides={"seed": 1})
+    assert words.endswith(" other overrides")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,9 @@ def test_posts_with_one_key_make_one_run(service: Service) -> None:
     [
         ({"reason": "x", "task": "films"}, 422, "body.task", "'flights'"),
         ({}, 422, "body.reason", "nothing"),
-        ({"reason": "  "}, 422, "body.reason", "match pattern"),
+        ({"reason": ""}, 422, "body.reason", "a text that is not blank ''"),
+        ({"reason": "  "}, 422, "body.reason", "a text that is not blank '  '"),
+        ({"reason": "a\0"}, 422, "body.reason", "a text without zero bytes"),
         ({"reason": 7}, 422, "body.reason", "string"),
         ({"reason": "x", "epochs": 3}, 422, "body.epochs", "no field of this name"),
         ({"reason": "x", "idempotency_key": ""}, 422, "body.idempotency_key", "at least 1"),
@@ -125,6 +129,9 @@ def test_posts_with_one_key_make_one_run(service: Service) -> None:
         ({"reason": "x", "overrides": 7}, 422, "body.overrides", "dictionary"),
         ({"reason": "x", "overrides": {"epoch": 2}}, 422, "body.overrides.epoch", "no field"),
         ({"reason": "x", "overrides": {"epochs": 0}}, 422, "body.overrides.epochs", "1 0"),
+        ({"reason": "x", "overrides": {"epochs": 10**9}}, 422, "body.overrides.epochs", "10000 "),
+        ({"reason": "x", "overrides": {"epochs": "2"}}, 422, "body.overrides.epochs", "integer '"),
+        ({"reason": "x", "overrides": {"epochs": True}}, 422, "body.overrides.epochs", "True"),
         (
             {"reason": "x", "overrides": {"gate": {"min_gain_over_baseline": -1}}},
             422,
@@ -148,6 +155,20 @@ def test_bad_requests_name_the_field(
     assert found[:2] == (status, place)
     assert words in found[2]
     assert service.store.newest(1) == []
+
+
+@pytest.mark.parametrize("given", ["text/plain", None])
+def test_a_body_of_another_type_is_named(service: Service, given: str | None) -> None:
+    """The content type is at fault, not what the body says."""
+    headers = {} if given is None else {"content-type": given}
+    answer = service.http.post("/v1/runs", content=b'{"reason": "drift"}', headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "place": "header.content-type",
+        "expected": "application/json",
+        "found": given or "none",
+        "remedy": "",
+    }
 
 
 def test_a_large_body_without_a_length_is_refused(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -12,9 +13,13 @@ from rich.markup import escape
 from shared.errors import FtiError, StateError
 from shared.file_lock import hold_file
 from training_pipeline.commands.command import Command
+from training_pipeline.disk import disk_errors
 from training_pipeline.exit_codes import EXIT_DONE, EXIT_ERROR, EXIT_GATE_FAILED, EXIT_KEPT
 from training_pipeline.result import TrainResult
 from training_pipeline.settings import TrainingSettings
+
+_AT_WORK_SECONDS = 86_400.0
+"""An unfinished folder that is younger may be in the making."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +60,17 @@ def _register_all(options: argparse.Namespace, settings: TrainingSettings) -> in
     from training_pipeline.bootstrap import kept_results
 
     codes = {EXIT_DONE}
-    waiting = kept_results(settings).waiting()
+    kept = kept_results(settings)
+    with disk_errors(f"unfinished folders in {kept.folder}"):
+        removed = kept.remove_unfinished(time.time() - _AT_WORK_SECONDS)
+    for folder in removed:
+        sys.stderr.write(f"removed {folder}, which was never kept to the end\n")
+    for folder in kept.broken():
+        sys.stderr.write(f"error: {folder} holds no candidate.json to register; remove it\n")
+        codes.add(EXIT_ERROR)
+    waiting = kept.waiting()
     if not waiting and not options.json:
-        Console().print(f"Nothing waits in {kept_results(settings).folder}.", soft_wrap=True)
+        Console().print(f"Nothing waits in {kept.folder}.", soft_wrap=True)
     for folder in waiting:
         try:
             result = register_kept(folder, settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from shared.errors import StateError, UnavailableError
 from shared.logs import get_logger
+from training_pipeline.disk import disk_errors
 from training_pipeline.fit.fingerprint import Fingerprint, differences
 
 _log = get_logger(__name__)
@@ -80,11 +80,12 @@ class Checkpoints:
                 old.unlink()
         except OSError as error:
             unfinished.unlink(missing_ok=True)
+            onwards = "goes on from the checkpoint before" if self._paths() else "begins anew"
             raise UnavailableError(
                 f"checkpoint {path}",
                 expected=f"a disk that takes {content.tell():,} bytes",
                 found=error.strerror or type(error).__name__,
-                remedy="Make room and start again: training goes on from the checkpoint before.",
+                remedy=f"Make room and start again: training {onwards}.",
             ) from error
         self._last = self._clock()
 
@@ -92,12 +93,15 @@ class Checkpoints:
         """Return the newest checkpoint, to be read with ``state_in``; empty if there is none.
 
         Raises:
-            StateError: it is of another fit, or damaged.
+            StateError: it is of another fit, damaged, or no file.
         """
         paths = self._paths()
         if not paths:
             return b""
-        content = paths[-1].read_bytes()
+        try:
+            content = paths[-1].read_bytes()
+        except IsADirectoryError as error:
+            raise _unreadable(str(paths[-1]), "a folder") from error
         found = _read(content, str(paths[-1]))["fingerprint"]
         differing = differences(found, fingerprint)
         if not differing:
@@ -114,9 +118,14 @@ class Checkpoints:
         )
 
     def clear(self) -> None:
-        """Remove all checkpoints, finished or not."""
+        """Remove all checkpoints, finished or not.
+
+        Raises:
+            StateError: something of such a name is no file, or is not to be removed.
+        """
         for path in [*self._paths(), *self.folder.glob(f"*{_UNFINISHED}")]:
-            path.unlink()
+            with disk_errors(f"checkpoint {path}"):
+                path.unlink()
 
     def _paths(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
@@ -141,17 +150,14 @@ def _read(content: bytes, place: str) -> dict[str, Any]:
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return {"fingerprint": found["fingerprint"], "state": found["state"]}
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise StateError(
-            place,
-            expected="a whole checkpoint",
-            found=f"a file that cannot be read ({type(error).__name__})",
-            remedy=f"Remove the file to go on from the one before. {FRESH}",
-        ) from error
+    except Exception as error:  # whatever the bytes lead torch to
+        raise _unreadable(place, f"a file that cannot be read ({type(error).__name__})") from error
+
+
+def _unreadable(place: str, found: str) -> StateError:
+    return StateError(
+        place,
+        expected="a whole checkpoint",
+        found=found,
+        remedy=f"Remove it to go on from the one before. {FRESH}",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +15,7 @@ from shared.bearer import Send
 from shared.errors import FtiError, StateError
 from shared.logs import get_logger
 from shared.refusal import send_json
-from shared.validation import expectation, found
+from shared.validation import expectation, found, place
 from training_pipeline.problem import Problem
 
 _log = get_logger(__name__)
@@ -65,8 +65,15 @@ def install_error_handlers(app: FastAPI) -> None:
         return problem_response(503, problem, {"Retry-After": "5"})
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:  # noqa: ARG001 - Starlette's
-        return problem_response(422, _of_validation(error.errors()))
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        if isinstance(first["input"], bytes):  # FastAPI does not read a body of another type
+            given = request.headers.get("content-type", "none")
+            problem = Problem(
+                place="header.content-type", expected="application/json", found=given[:200]
+            )
+            return problem_response(422, problem)
+        return problem_response(422, _of_validation(first))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -96,9 +103,7 @@ def install_error_handlers(app: FastAPI) -> None:
         return problem_response(500, problem)
 
 
-def _of_validation(errors: Sequence[Any]) -> Problem:
-    first = errors[0]
+def _of_validation(first: Mapping[str, Any]) -> Problem:
     if first["type"] == "json_invalid":
         return Problem(place="body", expected="JSON", found="something else")
-    place = ".".join(str(part) for part in first["loc"])
-    return Problem(place=place, expected=expectation(first), found=found(first))
+    return Problem(place=place(first["loc"]), expected=expectation(first), found=found(first))

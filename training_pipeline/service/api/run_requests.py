@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.errors import TaskError
 from shared.schedules import QueueName
@@ -14,7 +14,25 @@ from shared.task import load_task
 from training_pipeline.service.api.http_errors import RequestError
 from training_pipeline.service.runs.run import Run, RunState
 
-IdempotencyKey = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+def _without_zero_bytes(text: str) -> str:
+    if "\0" in text:  # Postgres takes none
+        raise ValueError("a text without zero bytes")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a text that is not blank")
+    return text
+
+
+IdempotencyKey = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(_without_zero_bytes)
+]
+Reason = Annotated[
+    str, Field(max_length=1_000), AfterValidator(_not_blank), AfterValidator(_without_zero_bytes)
+]
 
 
 class RunRequest(BaseModel):
@@ -22,7 +40,7 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+    reason: Reason
     """Kept with the run and with the model version."""
     task: str | None = None
     """If given, it must be the task that this service trains."""
@@ -73,12 +91,13 @@ def check_same(asked: RunRequest, run: Run) -> None:
     """
     given = {"reason": asked.reason, "queue": asked.queue, "overrides": asked.overrides}
     differing = [name for name, value in given.items() if getattr(run, name) != value]
+    others = [f"{'other' if name == 'overrides' else 'another'} {name}" for name in differing]
     if differing:
         raise RequestError(
             409,
             "body.idempotency_key",
             expected="the same request as when the key was first given",
-            found=f"another {' and another '.join(differing)}",
+            found=" and ".join(others),
             remedy=f"Give another key; /v1/runs/{run.run_id} is the first request's run.",
         )
 

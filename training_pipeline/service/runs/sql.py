@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +11,10 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Engine,
     RowMapping,
     Select,
     case,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     select,
@@ -28,16 +26,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from shared.errors import StateError
 from shared.places import make_folder_of
 from shared.sql_address import shown_database
+from training_pipeline.service.runs.engine import READING, open_engine
 from training_pipeline.service.runs.run import Run, RunEvent, RunState, WorkerSign, event_of
 from training_pipeline.service.runs.store import SECONDS, Durations, Figures
 from training_pipeline.service.runs.tables import events, metadata, runs, workers
 from training_pipeline.service.runs.transitions import Transition
 
-_BUSY_SECONDS = 10.0
-_CONNECT_SECONDS = 5
-_ANSWER_SECONDS = 10.0
-"""Any statement takes milliseconds; one that takes so long is held up."""
-_READING = "fti_reading"
 _SCHEMA_LOCK = 0x465449
 """Any number: whoever makes the tables on Postgres holds it."""
 
@@ -46,9 +40,13 @@ class SqlRunStore:
     """Keeps runs by the address of a database; see ``RunStore``. It connects when first used."""
 
     def __init__(self, address: str) -> None:
-        """Take the address as SQLAlchemy has it: ``sqlite:///…`` or ``postgresql+psycopg://…``."""
+        """Take the address as SQLAlchemy has it: ``sqlite:///…`` or ``postgresql+psycopg://…``.
+
+        Raises:
+            SettingsError: it is of another kind of database, or its driver is not installed.
+        """
         self._address = address
-        self._engine = _engine(address)
+        self._engine = open_engine(address)
         self._lock = threading.Lock()
         self._prepared = False
 
@@ -202,7 +200,7 @@ class SqlRunStore:
     def _reading(self) -> Iterator[Connection]:
         with self._told():
             self._prepare()
-            with self._engine.connect().execution_options(**{_READING: True}) as database:
+            with self._engine.connect().execution_options(**{READING: True}) as database:
                 yield database
 
     @contextmanager
@@ -213,12 +211,20 @@ class SqlRunStore:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise StateError(
-                f"run store ({shown_database(self._address)})",
-                expected="a database that answers and can be written",
-                found=type(getattr(error, "orig", None) or error).__name__,
-                remedy="See FTI_TRAINING_RUNS, and the log of the database.",
-            ) from error
+            raise self._failed(getattr(error, "orig", None) or error) from error
+
+    def _failed(self, error: BaseException) -> StateError:
+        if isinstance(error, sqlite3.Error):
+            found, remedy = str(error), "If the file is damaged, put a backup in its place."
+        else:  # whose words may hold the address
+            found = type(error).__name__
+            remedy = "See FTI_TRAINING_RUNS, and the log of the database."
+        return StateError(
+            f"run store ({shown_database(self._address)})",
+            expected="a sound database that answers and can be written",
+            found=found,
+            remedy=remedy,
+        )
 
     def _prepare(self) -> None:
         """Make what tables are missing; processes that start at once do it one after another."""
@@ -231,40 +237,6 @@ class SqlRunStore:
                     database.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
                 metadata.create_all(database)
             self._prepared = True
-
-
-def _engine(address: str) -> Engine:
-    if not address.startswith("sqlite"):
-        return create_engine(address, pool_pre_ping=True, connect_args=_postgres_limits())
-    engine = create_engine(address, connect_args={"timeout": _BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        # The driver begins no transactions by itself: below they begin as it is right for each.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # At once for writing: a transaction that begins by reading may be refused later.
-        reading = connection.get_execution_options().get(_READING, False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _postgres_limits() -> dict[str, Any]:
-    """Return libpq's parameters with which a server, or a network, that hangs is given up."""
-    answer = int(_ANSWER_SECONDS * 1000)
-    return {
-        "connect_timeout": _CONNECT_SECONDS,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": answer,
-        "options": f"-c statement_timeout={answer} -c lock_timeout={answer}",
-    }
 
 
 def _add_event(database: Connection, run_id: str, made: RunEvent | None) -> None:
