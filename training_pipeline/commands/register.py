@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from shared.disk import disk_errors
 from shared.errors import FtiError, StateError
 from shared.file_lock import hold_file
 from training_pipeline.commands.command import Command
-from training_pipeline.disk import disk_errors
 from training_pipeline.exit_codes import EXIT_DONE, EXIT_ERROR, EXIT_GATE_FAILED, EXIT_KEPT
 from training_pipeline.result import TrainResult
 from training_pipeline.settings import TrainingSettings

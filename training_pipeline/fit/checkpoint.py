@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from shared.disk import disk_errors
 from shared.errors import StateError, UnavailableError
 from shared.logs import get_logger
-from training_pipeline.disk import disk_errors
 from training_pipeline.fit.fingerprint import Fingerprint, differences
 
 _log = get_logger(__name__)
