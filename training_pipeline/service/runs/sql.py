@@ -30,7 +30,7 @@ from shared.places import make_folder_of
 from shared.sql_address import shown_database
 from training_pipeline.service.runs.run import Run, RunEvent, RunState, WorkerSign, event_of
 from training_pipeline.service.runs.store import SECONDS, Durations, Figures
-from training_pipeline.service.runs.tables import events, metadata, runs, workers
+from training_pipeline.service.runs.tables import events, make_tables, runs, workers
 from training_pipeline.service.runs.transitions import Transition
 
 _BUSY_SECONDS = 10.0
@@ -229,7 +229,7 @@ class SqlRunStore:
             with self._engine.begin() as database:
                 if database.dialect.name == "postgresql":
                     database.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
-                metadata.create_all(database)
+                make_tables(database)
             self._prepared = True
 
 
