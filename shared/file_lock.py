@@ -55,12 +55,12 @@ def hold_file(
                 raise (UnavailableError if wait else StateError)(
                     place,
                     expected="nobody else using it",
-                    found=f"a process that does{_holder(lock)}",
+                    found=", ".join(filter(None, ("a process that does", _holder(lock)))),
                     remedy=remedy,
                 )
             if not waiting:
                 waiting = True
-                _log.info(f"waits for a process{_holder(lock)}", place=place, seconds=wait)
+                _log.info("waits for a process", place=place, process=_holder(lock))
                 waits()
             time.sleep(_LOOK_SECONDS)
         _sign(lock, "" if shared else f"process {os.getpid()} on {socket.gethostname()}")
@@ -86,14 +86,13 @@ def _locked(lock: IO[str], how: int, place: str) -> bool:
 def _sign(lock: IO[str], name: str) -> None:
     """Write down who holds the file; those who share it leave it empty."""
     try:
-        lock.truncate(0)
-        lock.write(name)
-        lock.flush()
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), name.encode())  # unbuffered, or closing the file would try again
     except OSError as error:  # such as of a full disk, which is no reason not to hold it
         _log.debug("lock not signed", path=lock.name, error=str(error))
 
 
 def _holder(lock: IO[str]) -> str:
+    """Return who wrote down last that it holds the file alone."""
     lock.seek(0)
-    name = lock.read(_LONGEST_NAME)
-    return f", {name}" if name else ""
+    return lock.read(_LONGEST_NAME)

@@ -29,8 +29,6 @@ from tests.training.service_process import (
     training_system,
     wait_for,
 )
-from training_pipeline.service.runs.sql import SqlRunStore
-from training_pipeline.service.runs.store import RunStore
 from training_pipeline.service.work.child import Heard, TrainingChild
 
 RUN_SECONDS = 180.0
@@ -149,8 +147,7 @@ def test_a_run_that_is_registered_is_completed(
 ) -> None:
     """Neither a wish to cancel nor the worker's end cuts a registration short."""
     task = task_of(tmp_path, tiny_encoder, epochs=1)
-    runs = SqlRunStore(f"sqlite:///{home / 'training' / 'runs.db'}")
-    with training_system(home, task) as system, closing(runs):
+    with training_system(home, task) as system:
         worker = system.start("work")
         run_id = system.post()
         before = {"fit", "export", "evaluate", "gate"}
@@ -158,7 +155,7 @@ def test_a_run_that_is_registered_is_completed(
         # Who writes there waits, though not for longer than five seconds.
         with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as registry:
             registry.execute("BEGIN IMMEDIATE")
-            wait_for(lambda: registration_begun(runs, run_id), RUN_SECONDS)
+            system.wait_for_registration(run_id, RUN_SECONDS)
             refused = system.http.delete(f"/v1/runs/{run_id}")
             worker.terminate()
         assert refused.status_code == 409
@@ -167,13 +164,6 @@ def test_a_run_that_is_registered_is_completed(
         run = system.run(run_id)
     assert (run["state"], run["attempts"]) == ("succeeded", 1)
     assert versions(home) == [run["result"]["version"]]
-
-
-def registration_begun(runs: RunStore, run_id: str) -> bool | None:
-    """Return True if a run may not be cancelled any more."""
-    run = runs.get(run_id)
-    assert run is not None
-    return run.registration_begun or None
 
 
 def test_a_broker_that_dies_loses_no_run(

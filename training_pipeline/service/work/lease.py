@@ -116,7 +116,8 @@ class Lease:
             return False
         self._renewed = time.monotonic()
         self.lost = self.lost or run is None
-        self.cancelled = run is not None and run.state is RunState.CANCELLING
+        # For good: another thread's answer may be an older one.
+        self.cancelled = self.cancelled or (run is not None and run.state is RunState.CANCELLING)
         if not self.lost:
             self._go_on()
         return True
