@@ -16,7 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
-        """Whether a signal came."""
+        """Whether a signal came, be it before what may act upon it."""
         self._deferred = False
 
     def listen(self) -> None:
@@ -29,10 +29,8 @@ class StopRequest:
         """Note signals for as long as the context lasts.
 
         Raises:
-            KeyboardInterrupt: at its end, if a signal came that nobody acted upon; at its
-                beginning, if one came before whose interrupt was lost.
+            KeyboardInterrupt: at its end, if a signal came that nobody acted upon.
         """
-        self._obey()
         self._deferred = True
         try:
             yield

@@ -31,15 +31,16 @@ def test_a_signal_interrupts(number: signal.Signals) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_drops_is_not_lost(stop: StopRequest) -> None:
-    """What is raised in a destructor goes nowhere; what must not be cut short does not begin."""
+    """What is raised in a destructor goes nowhere, but whoever looks next hears of it."""
 
     class Last:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
     Last()
+    assert stop.asked
     with pytest.raises(KeyboardInterrupt), stop.deferred():
-        pytest.fail("it began")
+        pass
     with pytest.raises(KeyboardInterrupt):
         stop.complete()
 
