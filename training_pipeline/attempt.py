@@ -11,7 +11,7 @@ from typing import Any
 from shared.disk import full_disk_errors, write_whole
 from shared.file_lock import hold_file
 from shared.task import load_task
-from training_pipeline.progress import TrainingProgress
+from training_pipeline.progress import WAIT, TrainingProgress
 from training_pipeline.result import TrainResult
 from training_pipeline.settings import TrainingSettings
 from training_pipeline.stop import StopRequest
@@ -84,8 +84,9 @@ class Attempt:
                 checkpoints.folder / "in-use.lock",
                 place=f"training of {task.name} in FTI_HOME {settings.home}",
                 remedy="It is trained there already: wait for that run to end.",
-                # A requested run waits for its own former process, which ends with its worker.
-                wait=self.run_id is not None,
+                # A requested run waits for its own former process, which has so long to end.
+                wait=0.0 if self.run_id is None else settings.training_grace_seconds,
+                waits=lambda: progress.stage(WAIT),
             )
             with full_disk_errors(f"disk of FTI_HOME {settings.home}"), in_use:
                 with workspace(place) as folder:

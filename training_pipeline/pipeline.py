@@ -95,6 +95,8 @@ class TrainingPipeline:
                 run_id=run_id,
             )
         progress.stage("register")
+        # Whoever asks to stop from now on comes too late: what is registered has its result, too.
+        execution.stop.complete()
         candidate = replace(trained.candidate, system=system.samples)
         result = self._register(replace(trained, candidate=candidate), run_id)
         progress.step(1, 1)

@@ -24,13 +24,15 @@ STAGES: dict[str, float] = {
     "gate": 0.01,
     "register": 0.03,
 }
+WAIT = "wait"
+"""Before all stages, if an earlier process of the run has not ended yet."""
 
 
 class TrainingProgress(Protocol):
     """Hears of stages and of steps inside them."""
 
     def stage(self, name: str) -> None:
-        """Say that a stage of STAGES begins."""
+        """Say that a stage of STAGES begins, or WAIT."""
 
     def step(self, done: int, total: int, **figures: float) -> None:
         """Say that ``done`` of ``total`` steps of the stage are done, with figures like loss."""
@@ -42,6 +44,8 @@ def overall(stage: str, fraction: float) -> float:
     >>> overall("load", 0.0), round(overall("register", 1.0), 6)
     (0.0, 1.0)
     """
+    if stage == WAIT:
+        return 0.0
     names = list(STAGES)
     before = sum(STAGES[name] for name in names[: names.index(stage)])
     return before + STAGES[stage] * fraction

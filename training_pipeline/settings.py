@@ -29,7 +29,7 @@ class TrainingSettings(Settings):
     training_commit: Annotated[str, Field(pattern=r"^([0-9a-f]{7,64})?$")] = ""
     """The commit of the code, where it is in no clone of git: an image sets it when it is built."""
     training_keep_unfinished_days: Annotated[float, Field(ge=0)] = 7.0
-    """How old a registry's run that never ended must be for ``clean-registry`` to delete it."""
+    """How old a registry's run without a version must be for ``clean-registry`` to delete it."""
     training_tokens_file: Path | None = None
     """Who may ask for what; see `shared.tokens`. Without it anybody may, from this machine."""
     training_open: bool = False
@@ -51,7 +51,8 @@ class TrainingSettings(Settings):
     training_alive_file: Path | None = None
     """Workers and beat touch it while they get on, for health checks that look at its age."""
     training_grace_seconds: Seconds = 15.0
-    """How long a training process may save what it learned before it is killed."""
+    """How long a training process may save what it learned before it is killed, and how long the
+    next process of the same run waits for its end."""
     training_keep_days: Annotated[float, Field(gt=0)] = 30.0
     """How long logs and events of runs stay after their end."""
 

@@ -1,4 +1,4 @@
-"""The wish to stop: signals, which a fit hears at the end of a step."""
+"""The wish to stop: signals, which a fit hears at the end of a step, and a registration not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
-        """Whether a signal came while it was deferred."""
+        """Whether a signal came, be it before what may act upon it."""
         self._deferred = False
 
     def listen(self) -> None:
@@ -36,10 +36,24 @@ class StopRequest:
             yield
         finally:
             self._deferred = False
+        self._obey()
+
+    def complete(self) -> None:
+        """Note signals from now on: what begins now is done, and all that the process does then.
+
+        Raises:
+            KeyboardInterrupt: a signal came before, whose interrupt was lost.
+        """
+        self._obey()
+        self._deferred = True
+
+    def _obey(self) -> None:
         if self.asked:
             raise KeyboardInterrupt
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's
-        if not self._deferred or self.asked:
-            raise KeyboardInterrupt
+        interrupts = not self._deferred or self.asked
+        # Python drops what is raised while it calls back, as from a destructor or a library's C.
         self.asked = True
+        if interrupts:
+            raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -62,7 +63,7 @@ class FeaturePipeline:
         tables = self.offline_tables()
         # Feast's registry takes one writer at a time; the processes of a cluster start together.
         applying = hold_file(
-            self.folder / "apply.lock", place="feature registry", remedy="", wait=True
+            self.folder / "apply.lock", place="feature registry", remedy="", wait=math.inf
         )
         with applying, registry_errors(store):
             apply_task(self.task, store, tables, anew=anew)

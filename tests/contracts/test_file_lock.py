@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from shared.errors import StateError
+from shared.errors import StateError, UnavailableError
 from shared.file_lock import hold_file
 
 local_flock = fcntl.flock
@@ -44,6 +45,32 @@ def test_shared_or_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flock:
         hold_file(path, place="home", remedy="Wait.", shared=True),
     ):
         pass
+
+
+def test_a_holder_is_waited_for(tmp_path: Path) -> None:
+    """Until it lets go, or for so long; whoever waits is told, and by whom it is held."""
+    path, begun = tmp_path / "lock", threading.Event()
+    with (
+        hold_file(path, place="home", remedy="Wait."),
+        pytest.raises(UnavailableError, match=f"a process that does, process {os.getpid()} on "),
+        hold_file(path, place="home", remedy="Wait.", wait=0.2, waits=begun.set),
+    ):
+        pass
+    assert begun.is_set()
+
+    def hold() -> None:
+        with hold_file(path, place="home", remedy="Wait."):
+            begun.set()
+            assert waiting.wait(20)
+
+    begun.clear()
+    waiting = threading.Event()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert begun.wait(20)
+    with hold_file(path, place="home", remedy="Wait.", wait=20, waits=waiting.set):
+        pass
+    holder.join()
 
 
 def test_volume_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,18 @@ class MlflowServer:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Let all processes stand still: requests are taken and not answered."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
     def _answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.address}/health", timeout=5) as answer:  # noqa: S310 - loopback

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+
+from training_pipeline.service.runs.sql import SqlRunStore
 
 START_SECONDS, END_SECONDS = 90.0, 60.0
 
@@ -127,6 +129,16 @@ class TrainingSystem:
             ),
             seconds,
         )
+
+    def wait_for_registration(self, run_id: str, seconds: float) -> None:
+        """Return once a run may register, which the run store alone tells."""
+        with closing(SqlRunStore(f"sqlite:///{self.home / 'training' / 'runs.db'}")) as runs:
+
+            def begun() -> bool | None:
+                run = runs.get(run_id)
+                return (run is not None and run.registration_begun) or None
+
+            wait_for(begun, seconds)
 
     def wait_for_run(
         self, run_id: str, wanted: Callable[[dict[str, Any]], bool], seconds: float

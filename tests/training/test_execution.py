@@ -141,6 +141,42 @@ def test_a_run_to_be_cancelled_is_not_registered(tmp_path: Path) -> None:
     assert run.state is RunState.CANCELLED
 
 
+def test_a_run_that_is_registered_is_not_cancelled(tmp_path: Path) -> None:
+    """The wish comes too late: the child is left alone, and the run has its version."""
+
+    def act(file: Path) -> Ended:
+        run_id = file.parent.name
+        assert rig.store.change(run_id, cancel(now()), now()) is None
+        renewals = rig.child.wanted
+        wait_until(lambda: rig.child.wanted > renewals)
+        assert not rig.child.stopped.is_set()
+        return leaves(RESULT)(file)
+
+    rig = Rig(tmp_path, ToldChild(act), lease=timedelta(seconds=2))
+    run = rig.executed()
+    assert (run.state, run.result) == (RunState.SUCCEEDED, RESULT)
+
+
+def test_a_registration_waits_for_a_store_that_is_away(tmp_path: Path) -> None:
+    """It must know: a wish to cancel may be the next thing that it is told."""
+
+    def go_away(run_id: str, transition: Transition, now: datetime) -> Run | None:
+        changed = change(run_id, transition, now)
+        if changed is not None and changed.stage == "fit" and not gone:
+            gone.append(True)
+            rig.store.away = True
+            threading.Timer(1.0, lambda: setattr(rig.store, "away", False)).start()
+        return changed
+
+    rig = Rig(tmp_path, ToldChild(leaves(RESULT)))
+    gone: list[bool] = []
+    change, rig.store.change = rig.store.change, go_away  # type: ignore[method-assign]  # the moment is what is tested
+    run = rig.executed()
+    assert gone
+    assert rig.child.may_register is True
+    assert run.registration_begun
+
+
 def test_a_lost_lease_ends_the_child(tmp_path: Path) -> None:
     """Another worker has the run: this one kills its child, and leaves run and files alone."""
     rig = Rig(tmp_path, ToldChild(until_stopped=True), lease=timedelta(seconds=2))

@@ -224,7 +224,7 @@ def test_a_champion_that_was_rolled_back_stays_so(
 def test_only_runs_without_a_version_are_left_over(
     registry: MlflowRegistry, client: MlflowClient, folder: Path
 ) -> None:
-    """Killed and failed ones at any age, old running ones; no registered one, no search's trial."""
+    """Killed and failed ones at any age, others when old; none of a version, none of a search."""
     made = registry.register(candidate("left", folder, PASSED))
     client.set_terminated(made.run_id, status="KILLED")  # a version points at it all the same
     experiment = client.get_experiment_by_name("left")
@@ -235,23 +235,52 @@ def test_only_runs_without_a_version_are_left_over(
         ("killed", 0, "KILLED"),
         ("failed", 0, "FAILED"),
         ("finished", 90, "FINISHED"),
+        ("just finished", 6, "FINISHED"),
         ("trial", 0, "FAILED"),
+        ("good trial", 90, "FINISHED"),
         ("old", 8, "RUNNING"),
         ("young", 6, "RUNNING"),
     ):
         began = int((now - timedelta(days=age)).timestamp() * 1000)
-        tags = {} if name == "trial" else {CANDIDATE_TAG: name}
+        tags = {} if "trial" in name else {CANDIDATE_TAG: name}
         run = client.create_run(experiment.experiment_id, start_time=began, tags=tags)
         runs[name] = run.info.run_id
         if status != "RUNNING":
             client.set_terminated(runs[name], status=status)
     found = registry.leftovers("left", now - timedelta(days=7))
-    assert {one.run_id for one in found} == {runs["killed"], runs["failed"], runs["old"]}
-    for one in found:
-        registry.delete(one)
+    left = {runs[name] for name in ("killed", "failed", "old", "finished")}
+    assert {one.run_id for one in found} == left
+    assert all(registry.delete(one) for one in found)
     assert registry.leftovers("left", now - timedelta(days=7)) == []
     assert registry.leftovers("never_heard_of", now) == []
     assert client.get_run(made.run_id).info.lifecycle_stage == "active"
+
+
+def test_a_finished_run_that_is_gone_on_with_is_not_left_over(
+    registry: MlflowRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while its version is made, nor if it was found before; a lost one is logged again."""
+    asked = candidate("gone_on_with", folder, PASSED)
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    def cut_short() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(MlflowClient, "create_model_version", killed)
+            with pytest.raises(SystemExit):
+                registry.register(asked)
+
+    cut_short()
+    first = datetime.now(UTC)
+    (found,) = registry.leftovers("gone_on_with", first)
+    cut_short()
+    assert registry.leftovers("gone_on_with", first) == []
+    assert not registry.delete(found)
+    (found,) = registry.leftovers("gone_on_with", datetime.now(UTC))
+    assert registry.delete(found)
+    made = registry.register(asked)
+    assert (made.version, made.run_id == found.run_id) == ("1", False)
 
 
 def test_the_champion_is_fetched(registry: MlflowRegistry, folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from mlflow import MlflowClient
 from shared.errors import StateError
 from tests.inference.mlflow_server import MlflowServer
 from tests.training.sample import fill_feature_store, sample_mentions, task_text
-from tests.training.service_process import training_system
+from tests.training.service_process import end, training_system
 from training_pipeline.attempt import Attempt
 from training_pipeline.cli import main
 from training_pipeline.kept import KeptError
@@ -146,6 +147,30 @@ def test_a_requested_run_waits_for_its_registry(
     assert len(begun) == run["attempts"] > 1
     after = [event for event in events[begun[1] :] if event.get("stage") == "fit"]
     assert not any("step" in event["metrics"] for event in after)
+
+
+def test_a_registry_that_hangs_holds_no_worker(
+    settings: TrainingSettings, server: MlflowServer, tmp_path: Path
+) -> None:
+    """Its run is not cancelled, since there may be a version; a worker that is to end, ends."""
+    server.start()
+    variables = {"FTI_MLFLOW_URI": server.address, "FTI_TRAINING_GRACE_SECONDS": "2"}
+    with training_system(tmp_path, settings.task, **variables) as system:
+        worker = system.start("work")
+        run_id = system.post()
+        system.wait_for_registration(run_id, RUN_SECONDS)
+        server.freeze()
+        assert system.http.delete(f"/v1/runs/{run_id}").status_code == 409
+        assert end(worker, signal.SIGTERM) == 0
+        assert system.run(run_id)["state"] == "queued"
+        assert system.http.delete(f"/v1/runs/{run_id}").status_code == 409
+        server.thaw()
+        system.start("work")
+        run = system.wait_for_state(run_id, {"succeeded", "failed"}, RUN_SECONDS)
+    assert (run["state"], run["lost_workers"]) == ("succeeded", 0)
+    client = MlflowClient(tracking_uri=server.address)
+    (version,) = client.search_model_versions("name = 'flights'")
+    assert str(version.version) == run["result"]["version"]
 
 
 def test_a_registry_that_is_away_is_found_before_training(settings: TrainingSettings) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy
 
 from shared.errors import SettingsError, StateError
 from tests.postgres_server import PostgresServer, running_postgres
@@ -14,9 +15,7 @@ from tests.training.run_samples import LEASE, NOW, change, queued
 from training_pipeline.service.runs import engine
 from training_pipeline.service.runs.run import new_run
 from training_pipeline.service.runs.sql import SqlRunStore
-from training_pipeline.service.runs.transitions import (
-    claim,
-)
+from training_pipeline.service.runs.transitions import begin_registration, claim
 
 
 def test_runs_outlive_the_process(tmp_path: Path) -> None:
@@ -27,6 +26,29 @@ def test_runs_outlive_the_process(tmp_path: Path) -> None:
     with closing(SqlRunStore(address)) as second:
         assert second.get(run.run_id) == run
         assert second.add(new_run("y", NOW), "key") == run
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_store_of_an_earlier_release_is_used(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """Its tables get what was added since, and its runs are there."""
+    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    if kind == "postgres":
+        address = request.getfixturevalue("postgres_server").database()
+    with closing(SqlRunStore(address)) as earlier:
+        run = queued(earlier)
+    engine = sqlalchemy.create_engine(address)
+    with engine.begin() as database:
+        drop = "ALTER TABLE training_runs DROP COLUMN registration_begun"
+        database.execute(sqlalchemy.text(drop))
+    engine.dispose()
+    with closing(SqlRunStore(address)) as store:
+        assert store.get(run.run_id) == run
+        assert change(store, run, claim("w", NOW, LEASE)) is not None
+        begun = change(store, run, begin_registration("w", NOW, LEASE))
+        assert begun is not None
+        assert begun.registration_begun
 
 
 def test_a_damaged_store_says_so(tmp_path: Path) -> None:

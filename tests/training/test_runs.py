@@ -16,6 +16,7 @@ from training_pipeline.service.runs.run import RunState, WorkerSign, new_run
 from training_pipeline.service.runs.sql import SqlRunStore
 from training_pipeline.service.runs.store import SECONDS, RunStore
 from training_pipeline.service.runs.transitions import (
+    begin_registration,
     cancel,
     claim,
     claim_kept,
@@ -236,6 +237,42 @@ def test_what_is_registered_was_not_cancelled(store: RunStore) -> None:
     ended = change(store, run, finish("w", RunState.GATE_FAILED, NOW, result=RESULT))
     assert ended is not None
     assert ended.state is RunState.GATE_FAILED
+
+
+def test_a_registration_begins_or_a_run_is_cancelled(store: RunStore) -> None:
+    """Whichever comes first; a run that may have a version stays so though its worker is lost."""
+    run = begun(store)
+    change(store, run, cancel(NOW))
+    late = change(store, run, begin_registration("w", NOW, LEASE))
+    assert late is not None
+    assert (late.state, late.registration_begun) == (RunState.CANCELLING, False)
+
+    run = begun(store)
+    assert change(store, run, begin_registration("v", NOW, LEASE)) is None
+    registering = change(store, run, begin_registration("w", LATER, LEASE))
+    assert registering is not None
+    assert (registering.registration_begun, registering.lease_until) == (True, LATER + LEASE)
+    assert change(store, run, cancel(LATER)) is None
+    change(store, run, lose(LATER, most=5, worker="w"))
+    assert change(store, run, cancel(LATER)) is None
+    change(store, run, claim("v", LATER, LEASE))
+    assert change(store, run, cancel(LATER)) is None
+    change(store, run, keep("v", LATER))
+    ended = change(store, run, cancel(LATER))
+    assert ended is not None
+    assert ended.state is RunState.CANCELLED
+
+
+def test_another_attempt_tells_anew_how_far_it_is(store: RunStore) -> None:
+    """While a run waits it shows what was reached; who goes on with it has not come so far."""
+    run = begun(store)
+    change(store, run, report("w", "export", 0.8, {"loss": 0.7}))
+    waiting = change(store, run, hand_back("w", NOW))
+    assert waiting is not None
+    assert (waiting.stage, waiting.progress) == ("export", 0.8)
+    again = change(store, run, claim("v", NOW, LEASE))
+    assert again is not None
+    assert (again.stage, again.progress, again.metrics) == (None, 0.0, {})
 
 
 def test_a_kept_result_is_registered_by_one(store: RunStore) -> None:

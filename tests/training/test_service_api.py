@@ -25,7 +25,7 @@ from training_pipeline.service.api.readiness import Readiness
 from training_pipeline.service.dispatch import Dispatch
 from training_pipeline.service.runs.memory import MemoryRunStore
 from training_pipeline.service.runs.run import Run, RunState, WorkerSign
-from training_pipeline.service.runs.transitions import claim, finish, report
+from training_pipeline.service.runs.transitions import begin_registration, claim, finish, report
 
 LEASE = timedelta(seconds=30)
 TOKENS = {"ci": "c" * 32, "people": "p" * 32, "prometheus": "m" * 32}
@@ -210,17 +210,20 @@ def test_runs_are_listed_by_state(service: Service) -> None:
 
 
 def test_cancelling(service: Service) -> None:
-    """A run that waits ends at once, one that runs is to end, one that has ended cannot be."""
-    waiting, running = service.post(), service.post()
+    """A run that waits ends at once, one that runs is to end, one that is over cannot be."""
+    waiting, running, registering = service.post(), service.post(), service.post()
     now = datetime.now(UTC)
-    service.store.change(running, claim("w", now, LEASE), now)
+    for run_id in (running, registering):
+        service.store.change(run_id, claim("w", now, LEASE), now)
+    service.store.change(registering, begin_registration("w", now, LEASE), now)
     assert service.http.delete(f"/v1/runs/{waiting}").json()["state"] == "cancelled"
     for _ in range(2):
         answer = service.http.delete(f"/v1/runs/{running}")
         assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
-    refused = service.http.delete(f"/v1/runs/{waiting}")
-    assert refused.status_code == 409
-    assert refused.json()["error"]["found"] == "one that is cancelled"
+    for run_id, words in ((waiting, "cancelled"), (registering, "being registered")):
+        refused = service.http.delete(f"/v1/runs/{run_id}")
+        assert refused.status_code == 409
+        assert refused.json()["error"]["found"] == f"one that is {words}"
 
 
 def test_events_go_on_where_a_reader_was_cut(service: Service) -> None:

@@ -22,11 +22,36 @@ def stop() -> Iterator[StopRequest]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_interrupts(stop: StopRequest, number: signal.Signals) -> None:
+@pytest.mark.usefixtures("stop")
+def test_a_signal_interrupts(number: signal.Signals) -> None:
     """While nothing needs to be ended in order, a signal interrupts at once."""
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
-    assert not stop.asked
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_drops_is_not_lost(stop: StopRequest) -> None:
+    """What is raised in a destructor goes nowhere, but whoever looks next hears of it."""
+
+    class Last:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    Last()
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt), stop.deferred():
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        stop.complete()
+
+
+def test_what_is_to_be_completed_is_not_interrupted(stop: StopRequest) -> None:
+    """A first signal is noted, and nothing comes of it; a second one does not wait."""
+    stop.complete()
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_deferred_signal_is_noted(stop: StopRequest) -> None:

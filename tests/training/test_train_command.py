@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from shared.errors import StateError
 from shared.manifest import read_manifest
@@ -32,9 +34,9 @@ from training_pipeline.stop import StopRequest
 pytestmark = pytest.mark.usefixtures("one_core")
 
 
-def train(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def train(home: Path, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with this home."""
-    environment = {**os.environ, "FTI_HOME": str(home)}
+    environment = {**os.environ, "FTI_HOME": str(home), **settings}
     command = [sys.executable, "-m", "training_pipeline", "train", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -54,6 +56,71 @@ def test_a_run_that_passes(filled_home: Path, tiny_encoder: Path, tmp_path: Path
     assert (result["gate"]["passed"], result["gate"]["reasons"]) == (True, [])
     assert result["rows"] == {"labelled": MENTIONS, "folded": 0, "train": 90, "holdout": 30}
     assert not list((filled_home / "training" / "making").iterdir())
+
+
+ASKED_TO_STOP = """
+import runpy, signal, sys
+from mlflow import MlflowClient
+
+log_artifacts = MlflowClient.log_artifacts
+
+def asked_to_stop(*given):
+    signal.raise_signal(signal.{name})
+    log_artifacts(*given)
+
+MlflowClient.log_artifacts = asked_to_stop
+runpy.run_module("training_pipeline", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_registration_is_completed(
+    filled_home: Path, tiny_encoder: Path, tmp_path: Path, name: str
+) -> None:
+    """Asked to stop in its middle: the version is there, so is the result, and it exits 0."""
+    (tmp_path / "task.toml").write_text(task_text(tiny_encoder))
+    command = [sys.executable, "-c", ASKED_TO_STOP.format(name=name), "train"]
+    command += ["--task", str(tmp_path / "task.toml"), "--result", str(tmp_path / "result.json")]
+    environment = {**os.environ, "FTI_HOME": str(filled_home)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    client = MlflowClient(tracking_uri=tracking_uri(Places.embedded(filled_home)))
+    version = client.get_model_version_by_alias("flights", "champion")
+    assert (str(version.version), version.run_id) == (result["version"], result["run_id"])
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from shared.file_lock import hold_file
+with hold_file(Path(sys.argv[1]), place="", remedy=""):
+    print("held", flush=True)
+    time.sleep(3600)
+"""
+
+
+def test_a_former_process_that_stands_still_is_not_waited_for_without_end(
+    filled_home: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """Who goes on with a run says that it waits, for whom, and ends with what may pass."""
+    (tmp_path / "task.toml").write_text(task_text(tiny_encoder))
+    lock = filled_home / "training" / "runs" / "frozen" / "checkpoints" / "in-use.lock"
+    former = subprocess.Popen([sys.executable, "-c", HOLDS, str(lock)], stdout=subprocess.PIPE)
+    with former:
+        assert former.stdout is not None
+        assert former.stdout.readline() == b"held\n"
+        former.send_signal(signal.SIGSTOP)
+        options = ["--task", str(tmp_path / "task.toml"), "--run-id", "frozen"]
+        done = train(filled_home, *options, "--progress", "json", FTI_TRAINING_GRACE_SECONDS="0.5")
+        former.kill()
+    assert done.returncode == 1
+    waits, ends = (json.loads(line) for line in done.stdout.splitlines())
+    assert waits == {"stage": "wait", "progress": 0.0}
+    assert ends["passing"] is True
+    assert f"a process that does, process {former.pid} on " in ends["error"]["found"]
+    assert "waits for a process" in done.stderr
+    assert f"process {former.pid} on " in done.stderr
 
 
 class KeepsTheFolder:

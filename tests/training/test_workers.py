@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,30 @@ def test_a_cancelled_run_leaves_nothing(home: Path, tiny_encoder: Path, tmp_path
         assert rest.text.strip().split("\n\n") == events[middle:]
         assert end(worker, signal.SIGINT) == 0
     assert versions(home) == ["1"]
+
+
+def test_a_run_that_is_registered_is_completed(
+    home: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """Neither a wish to cancel nor the worker's end cuts a registration short."""
+    task = task_of(tmp_path, tiny_encoder, epochs=1)
+    with training_system(home, task) as system:
+        worker = system.start("work")
+        run_id = system.post()
+        before = {"fit", "export", "evaluate", "gate"}
+        system.wait_for_run(run_id, lambda run: run["stage"] in before, RUN_SECONDS)
+        # Who writes there waits, though not for longer than five seconds.
+        with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as registry:
+            registry.execute("BEGIN IMMEDIATE")
+            system.wait_for_registration(run_id, RUN_SECONDS)
+            refused = system.http.delete(f"/v1/runs/{run_id}")
+            worker.terminate()
+        assert refused.status_code == 409
+        assert refused.json()["error"]["found"] == "one that is being registered"
+        assert worker.wait(END_SECONDS) == 0
+        run = system.run(run_id)
+    assert (run["state"], run["attempts"]) == ("succeeded", 1)
+    assert versions(home) == [run["result"]["version"]]
 
 
 def test_a_broker_that_dies_loses_no_run(

@@ -19,14 +19,16 @@ _LONGEST = timedelta(days=36_500)
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Deletes runs of the task whose registration was cut short: those marked KILLED or FAILED,"
-        " and those that never ended and are old. A run that a version points at stays."
+        " and old ones that never ended, or ended without a version. A run that a version points at"
+        " stays, and so do those of a search. Of a result that waits to be registered nothing is"
+        " lost: its registration logs it again."
     )
     add_task(parser)
     parser.add_argument(
         "--older-than",
         type=_duration,
         metavar="AGE",
-        help="of runs that never ended, such as 12h; a younger one may be at work"
+        help="of runs that are not marked, such as 12h; a younger one may be at work"
         " (default: FTI_TRAINING_KEEP_UNFINISHED_DAYS)",
     )
     parser.add_argument("--dry-run", action="store_true", help="tell, and delete nothing")
@@ -47,18 +49,18 @@ def _run(options: argparse.Namespace, settings: TrainingSettings) -> int:
     if age is None:
         age = timedelta(days=settings.training_keep_unfinished_days)
     registry = model_registry(settings)
-    leftovers = registry.leftovers(name, datetime.now(UTC) - age)
-    console = Console()
-    for leftover in leftovers:
-        if not options.dry_run:
-            registry.delete(leftover)
+    console, count = Console(), 0
+    for leftover in registry.leftovers(name, datetime.now(UTC) - age):
+        if not (options.dry_run or registry.delete(leftover)):
+            continue
+        count += 1
         console.print(
             f"run {leftover.run_id}, {leftover.status}, of {leftover.began:%Y-%m-%d %H:%M} UTC",
             soft_wrap=True,
             highlight=False,
         )
     did = "would be deleted" if options.dry_run else "deleted"
-    console.print(f"{len(leftovers)} runs of {name} {did}.")
+    console.print(f"{count} runs of {name} {did}.")
     return EXIT_DONE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -98,7 +99,7 @@ def register_kept(
 
     lock = folder.absolute().parent / "in-use.lock"
     place = f"kept results in {lock.parent}"
-    with hold_file(lock, place=place, remedy="Wait for it to end.", wait=True):
+    with hold_file(lock, place=place, remedy="Wait for it to end.", wait=math.inf):
         trained = load_kept(folder)
         try:
             registered = model_registry(settings).register(trained.candidate)

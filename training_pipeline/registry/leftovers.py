@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from training_pipeline.registry.connection import quoted
 from training_pipeline.registry.port import Leftover
-from training_pipeline.registry.registration import CANDIDATE_TAG, LOGGED_TAG
+from training_pipeline.registry.registration import CANDIDATE_TAG, FINISHED, LOGGED_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_ENDED, _UNENDED = ("KILLED", "FAILED"), ("RUNNING", "SCHEDULED")
+_CUT_SHORT = ("KILLED", "FAILED")
+_PERHAPS_AT_WORK = ("RUNNING", "SCHEDULED", FINISHED)
+"""A finished run gets its version a moment later, unless its registration ended between the two."""
 
 
 def find_leftovers(client: MlflowClient, name: str, before: datetime) -> Iterator[Leftover]:
@@ -26,20 +28,33 @@ def find_leftovers(client: MlflowClient, name: str, before: datetime) -> Iterato
     Args:
         client: of MLflow.
         name: the task's.
-        before: a run that has not ended counts only if it was logged before: others may be at work.
+        before: a run that has not ended, or has, but with no version yet, counts only if it was
+            logged or gone on with before: others may be at work.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return
-    for status in (*_ENDED, *_UNENDED):
+    for status in (*_CUT_SHORT, *_PERHAPS_AT_WORK):
         for run in _runs(client, experiment.experiment_id, status):
             if CANDIDATE_TAG not in run.data.tags:
                 continue
             leftover = Leftover(run.info.run_id, status, _logged_at(run))
-            if status in _UNENDED and leftover.began >= before:
+            if status in _PERHAPS_AT_WORK and leftover.began >= before:
                 continue
-            if not client.search_model_versions(f"run_id = {quoted(leftover.run_id)}"):
+            if not _has_version(client, leftover.run_id):
                 yield leftover
+
+
+def still_left(client: MlflowClient, leftover: Leftover) -> bool:
+    """Tell whether nobody has gone on with a run since it was found."""
+    run = client.get_run(leftover.run_id)
+    unchanged = (run.info.status, _logged_at(run)) == (leftover.status, leftover.began)
+    return unchanged and not _has_version(client, leftover.run_id)
+
+
+def _has_version(client: MlflowClient, run_id: str) -> bool:
+    """Tell whether a version points at a run."""
+    return bool(client.search_model_versions(f"run_id = {quoted(run_id)}"))
 
 
 def _runs(client: MlflowClient, experiment_id: str, status: str) -> list[Run]:

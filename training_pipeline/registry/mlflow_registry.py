@@ -12,7 +12,7 @@ from shared.errors import StateError
 from training_pipeline.evaluation.champion import ChampionPackage
 from training_pipeline.registry.candidate import Candidate, Registered
 from training_pipeline.registry.connection import connect, quoted, registry_errors
-from training_pipeline.registry.leftovers import find_leftovers
+from training_pipeline.registry.leftovers import find_leftovers, still_left
 from training_pipeline.registry.port import Leftover, PastTraining, PastVersion
 from training_pipeline.registry.registration import RECORD_FILE, Registration, champion_of
 
@@ -129,15 +129,23 @@ class MlflowRegistry:
 
         Args:
             name: the task's.
-            before: when runs that have not ended must have been logged to count.
+            before: when runs that are not marked as cut short must have been logged to count.
         """
         with registry_errors("the runs of the task", _READ_REMEDY):
             return list(find_leftovers(self._client(), name, before))
 
-    def delete(self, leftover: Leftover) -> None:
-        """Delete a run, as MLflow does: its own ``gc`` removes its files and rows for good."""
+    def delete(self, leftover: Leftover) -> bool:
+        """Delete a run, as MLflow does: its own ``gc`` removes its files and rows for good.
+
+        Returns:
+            Whether it did; not, if somebody went on with the run since it was found.
+        """
         with registry_errors("to delete a run", _READ_REMEDY):
-            self._client().delete_run(leftover.run_id)
+            client = self._client()
+            if not still_left(client, leftover):
+                return False
+            client.delete_run(leftover.run_id)
+            return True
 
     def _client(self) -> MlflowClient:
         return connect(self._tracking_uri)

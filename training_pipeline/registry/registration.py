@@ -26,11 +26,12 @@ DIFF_FILE = "code.diff"
 CANDIDATE_TAG = "candidate_id"
 """Of runs and of versions."""
 LOGGED_TAG = "logging_began"
-"""Of runs: when, in milliseconds since 1970. A run's own start is that of the training."""
+"""Of runs: when, in milliseconds since 1970, or when a registration that was cut short went on with
+them. A run's own start is that of the training."""
+FINISHED = "FINISHED"
 _SETTLED_TAG = "alias_settled"
 """Of versions: it was decided whether the alias moves to them; why not, if the gate was passed."""
 _AS_THE_GATE_SAID = "as the gate said"
-_FINISHED = "FINISHED"
 # The store takes no more in one call.
 _MAX_METRICS_PER_CALL = 1_000
 
@@ -74,7 +75,9 @@ class Registration:
         experiment = open_experiment(self.client, candidate.name, self.artifact_root)
         tagged = f"tags.{CANDIDATE_TAG} = {quoted(candidate.candidate_id)}"
         for run in self.client.search_runs([experiment], tagged):
-            if run.info.status == _FINISHED:
+            if run.info.status == FINISHED:
+                # Whoever cleans up leaves a run alone that somebody works at.
+                self.client.set_tag(run.info.run_id, LOGGED_TAG, _milliseconds())
                 return run
             # It was cut short: what is missing in it, nobody can tell.
             self.client.delete_run(run.info.run_id)
@@ -85,7 +88,7 @@ class Registration:
                 "reason": candidate.reason,
                 "gate": _word(candidate.verdict),
                 CANDIDATE_TAG: candidate.candidate_id,
-                LOGGED_TAG: str(int(time.time() * 1000)),
+                LOGGED_TAG: _milliseconds(),
             },
         )
         run_id = run.info.run_id
@@ -199,3 +202,7 @@ def _log_all(client: MlflowClient, run_id: str, candidate: Candidate) -> None:
 
 def _word(verdict: Verdict) -> str:
     return "passed" if verdict.passed else "failed"
+
+
+def _milliseconds() -> str:
+    return str(int(time.time() * 1000))

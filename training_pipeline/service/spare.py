@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from shared.ending import leave
 from training_pipeline.cli import main
 from training_pipeline.service.work.child import WARM
 
@@ -46,4 +47,4 @@ def wait_and_train() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(wait_and_train())
+    leave(wait_and_train())

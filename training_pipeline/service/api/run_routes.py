@@ -62,11 +62,12 @@ def run_routes(task_name: str, task_file: Path, store: RunStore, dispatch: Dispa
         if run is None:
             run = known(store, run_id)
             if run.state is not RunState.CANCELLING:
+                late = run.registration_begun and not run.final
                 raise RequestError(
                     409,
                     "path.run_id",
                     expected="a run that can still be cancelled",
-                    found=f"one that is {run.state}",
+                    found=f"one that is {'being registered' if late else run.state}",
                     remedy="What is registered stays registered.",
                 )
         return Accepted(run_id=run.run_id, state=run.state)

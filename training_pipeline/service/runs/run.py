@@ -68,6 +68,8 @@ class Run(BaseModel):
     """Why it failed; of a queued run, why it was put off."""
     lease_until: datetime | None = Field(default=None, exclude=True)
     """Until then nobody else may take it; of a queued run, nobody at all."""
+    registration_begun: bool = Field(default=False, exclude=True)
+    """Whether an attempt was allowed to register: from then on there may be a version of it."""
     sent_at: datetime | None = Field(default=None, exclude=True)
     """When a message about it went to the workers; None if none is on its way."""
     last_event: int = Field(default=0, exclude=True)

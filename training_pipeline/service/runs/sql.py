@@ -29,7 +29,7 @@ from shared.sql_address import shown_database
 from training_pipeline.service.runs.engine import READING, open_engine
 from training_pipeline.service.runs.run import Run, RunEvent, RunState, WorkerSign, event_of
 from training_pipeline.service.runs.store import SECONDS, Durations, Figures
-from training_pipeline.service.runs.tables import events, metadata, runs, workers
+from training_pipeline.service.runs.tables import events, make_tables, runs, workers
 from training_pipeline.service.runs.transitions import Transition
 
 _SCHEMA_LOCK = 0x465449
@@ -235,7 +235,7 @@ class SqlRunStore:
             with self._engine.begin() as database:
                 if database.dialect.name == "postgresql":
                     database.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
-                metadata.create_all(database)
+                make_tables(database)
             self._prepared = True
 
 

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Float,
@@ -18,8 +20,11 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    inspect,
     text,
 )
+from sqlalchemy.schema import CreateColumn
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -87,6 +92,8 @@ runs = Table(
     Column("result", Document),
     Column("error", Document),
     Column("lease_until", UtcTime),
+    # What was added after the first stores were made needs a default: see `make_tables`.
+    Column("registration_begun", Boolean, nullable=False, server_default=false()),
     Column("sent_at", UtcTime),
     Column("last_event", Integer, nullable=False),
     sqlite_autoincrement=True,
@@ -117,3 +124,12 @@ workers = Table(
     Column("queues", Document, nullable=False),
     Column("heard_at", UtcTime, nullable=False),
 )
+
+
+def make_tables(database: Connection) -> None:
+    """Make the tables that are missing, and the column that earlier ones lack."""
+    metadata.create_all(database)
+    added = runs.c.registration_begun
+    if added.name not in {column["name"] for column in inspect(database).get_columns(runs.name)}:
+        column = CreateColumn(added).compile(database)
+        database.execute(text(f"ALTER TABLE {runs.name} ADD COLUMN {column}"))

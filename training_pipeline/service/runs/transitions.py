@@ -20,7 +20,7 @@ _LONGEST_DELAY = timedelta(minutes=10)
 
 
 def claim(worker: str, now: datetime, lease: timedelta) -> Transition:
-    """Let a worker begin with a queued run, or go on with it."""
+    """Let a worker begin with a queued run, or go on with it: how far it is, it tells anew."""
 
     def apply(run: Run) -> Run | None:
         if run.state is not RunState.QUEUED or not run.due(now):
@@ -29,6 +29,9 @@ def claim(worker: str, now: datetime, lease: timedelta) -> Transition:
             run,
             state=RunState.RUNNING,
             error=None,
+            stage=None,
+            progress=0.0,
+            metrics={},
             worker=worker,
             attempts=run.attempts + 1,
             started_at=run.started_at or now,
@@ -43,6 +46,21 @@ def renew(worker: str, now: datetime, lease: timedelta) -> Transition:
 
     def apply(run: Run) -> Run | None:
         return _changed(run, lease_until=now + lease) if _held_by(run, worker) else None
+
+    return apply
+
+
+def begin_registration(worker: str, now: datetime, lease: timedelta) -> Transition:
+    """Renew, and note that the result goes to the registry now, unless the run is to be cancelled.
+
+    A wish to cancel comes either before this, and nothing is registered, or too late.
+    """
+
+    def apply(run: Run) -> Run | None:
+        renewed = renew(worker, now, lease)(run)
+        if renewed is None or run.state is RunState.CANCELLING:
+            return renewed
+        return _changed(renewed, registration_begun=True)
 
     return apply
 
@@ -161,9 +179,15 @@ def lose(now: datetime, *, most: int, worker: str | None = None) -> Transition:
 
 
 def cancel(now: datetime) -> Transition:
-    """End a run: at once if nobody has it, else by asking the worker that has it."""
+    """End a run: at once if nobody has it, else by asking the worker that has it.
+
+    Not once its registration has begun, though its worker be lost: there may be a version, which
+    the next attempt finds.
+    """
 
     def apply(run: Run) -> Run | None:
+        if run.registration_begun and run.state is not RunState.UNREGISTERED:
+            return None
         if run.state is RunState.RUNNING:
             return _changed(run, state=RunState.CANCELLING)
         unheld = run.state is RunState.UNREGISTERED and _lease_over(run, now)

@@ -129,7 +129,7 @@ class Execution:
                     self._arguments(run, folder),
                     log=folder.log,
                     report=Reporter(self._store, run.run_id, self.worker).report,
-                    may_register=lease.renewed,
+                    may_register=lease.may_register,
                 )
         if lease.lost:
             _log.warning("run given up", run_id=run.run_id)

@@ -13,7 +13,7 @@ from shared.errors import StateError
 from shared.logs import get_logger
 from training_pipeline.service.runs.run import RunState
 from training_pipeline.service.runs.store import RunStore
-from training_pipeline.service.runs.transitions import renew
+from training_pipeline.service.runs.transitions import Transition, begin_registration, renew
 
 _log = get_logger(__name__)
 
@@ -21,6 +21,7 @@ _RENEWALS = 10
 """How often a lease is renewed in the time that it lasts."""
 _LONGEST_INTERVAL = 1.0
 """Seconds between renewals at most: they tell of a wish to cancel."""
+_RETRY_SECONDS = 0.5
 _SAFE_SHARE = 0.8
 """Of the lease; when the store was away for so long, the run is given up in time."""
 
@@ -90,20 +91,36 @@ class Lease:
 
         A store that is away refuses nothing as long as the lease lasts.
         """
+        self._change(renew)
+        return not (self.lost or self.cancelled)
+
+    def may_register(self) -> bool:
+        """Renew, and note that the registration begins; return whether it may.
+
+        A store that is away is waited for: it must know, since a wish to cancel may come next.
+        """
+        while not self._change(begin_registration):
+            if self.lost or self._worker_stops.wait(_RETRY_SECONDS):
+                return False
+        return not (self.lost or self.cancelled)
+
+    def _change(self, renewal: Callable[[str, datetime, timedelta], Transition]) -> bool:
+        """Renew in this way; return whether the store answered."""
         try:
             now = datetime.now(UTC)
-            run = self._store.change(self._run_id, renew(self._worker, now, self._lasts), now)
+            run = self._store.change(self._run_id, renewal(self._worker, now, self._lasts), now)
         except StateError as error:
             _log.warning("lease not renewed", run_id=self._run_id, error=str(error))
             away = time.monotonic() - self._renewed
             self.lost = self.lost or away > self._lasts.total_seconds() * _SAFE_SHARE
-        else:
-            self._renewed = time.monotonic()
-            self.lost = self.lost or run is None
-            self.cancelled = run is not None and run.state is RunState.CANCELLING
-            if not self.lost:
-                self._go_on()
-        return not (self.lost or self.cancelled)
+            return False
+        self._renewed = time.monotonic()
+        self.lost = self.lost or run is None
+        # For good: another thread's answer may be an older one.
+        self.cancelled = self.cancelled or (run is not None and run.state is RunState.CANCELLING)
+        if not self.lost:
+            self._go_on()
+        return True
 
     def _keep(self) -> None:
         interval = min(self._lasts.total_seconds() / _RENEWALS, _LONGEST_INTERVAL)
