@@ -15,8 +15,9 @@ _VALIDATOR = "function-"
 def first_error(error: ValidationError) -> tuple[str, str, str]:
     """Return the field, what was expected there and what was found, of the first thing wrong."""
     details = error.errors(include_url=False)[0]
-    field = place(details["loc"]) if details["loc"] else "the document"
-    return printable(field) or "an unnamed field", expectation(details), found(details)
+    # A field's name that is no text is in no place either.
+    whole = "an unnamed field" if details["type"] == "string_unicode" else "the document"
+    return printable(place(details["loc"])) or whole, expectation(details), found(details)
 
 
 def place(loc: Sequence[str | int]) -> str:
